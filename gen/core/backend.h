@@ -1,0 +1,40 @@
+/* backend.h - what core knows of a device: one table of functions.
+ *
+ * The CPU backend (gen/cpu) is the reference.  A plan is compiled once and run every step. */
+#ifndef GEN_CORE_BACKEND_H
+#define GEN_CORE_BACKEND_H
+
+#include "gen/core/graph.h"
+
+typedef struct gen_backend gen_backend;
+typedef struct gen_plan gen_plan;
+
+/* What a plan will need beside its arena, told without doing any work. */
+typedef struct gen_backend_needs {
+    size_t scratch;           /* bytes for all workers together, shared by all nodes */
+    size_t weights;           /* bytes of prepared weights this plan adds or uses */
+    size_t transformed;       /* the part of `weights` that exists beside the packed original */
+} gen_backend_needs;
+
+typedef struct gen_backend_fns {
+    const char *name;
+    /* Can this node run here as it is, epilogue included? */
+    bool       (*supports)(gen_backend *b, const gen_node *node);
+    gen_status (*measure)(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
+                          gen_error *err);
+    gen_status (*compile)(gen_backend *b, gen_plan *plan, gen_error *err);   /* once per shape */
+    gen_status (*run)(gen_backend *b, gen_plan *plan, gen_error *err);       /* once per step */
+    gen_status (*upload)(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,
+                         gen_error *err);
+    gen_status (*download)(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,
+                           gen_error *err);
+    void       (*release)(gen_backend *b, gen_plan *plan);     /* undoes compile */
+    void       (*close)(gen_backend *b);
+} gen_backend_fns;
+
+/* Backends begin with this. */
+struct gen_backend {
+    const gen_backend_fns *fns;
+};
+
+#endif

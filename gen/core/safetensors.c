@@ -1,0 +1,1 @@
+typedef int gen_empty_translation_unit;

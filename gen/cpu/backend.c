@@ -1,0 +1,319 @@
+/* backend.c - the CPU backend: choosing kernels, compiling and running plans. */
+#include "gen/cpu/cpu_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gen/cpu/openblas.h"
+
+static const gen_cpu_op *const ops[GEN_NUM_OPS] = {
+    [GEN_OP_LINEAR] = &gen_cpu_linear,         [GEN_OP_CONV2D] = &gen_cpu_conv2d,
+    [GEN_OP_GROUP_NORM] = &gen_cpu_group_norm, [GEN_OP_LAYER_NORM] = &gen_cpu_layer_norm,
+    [GEN_OP_RMS_NORM] = &gen_cpu_rms_norm,     [GEN_OP_ATTENTION] = &gen_cpu_attention,
+    [GEN_OP_UNARY] = &gen_cpu_unary,           [GEN_OP_BINARY] = &gen_cpu_binary,
+    [GEN_OP_AFFINE] = &gen_cpu_affine,         [GEN_OP_GLU] = &gen_cpu_glu,
+    [GEN_OP_CONCAT] = &gen_cpu_concat,         [GEN_OP_UPSAMPLE] = &gen_cpu_upsample,
+    [GEN_OP_EMBEDDING] = &gen_cpu_embedding,   [GEN_OP_PERMUTE] = &gen_cpu_permute,
+    [GEN_OP_COPY] = &gen_cpu_copy,
+};
+
+/* What a compiled plan keeps here. */
+typedef struct cpu_plan {
+    gen_arena *arena;               /* op states */
+    gen_cpu_step *steps;
+    int num_steps;
+} cpu_plan;
+
+enum { WIDENED = 1 };               /* the prepared layout of gen_cpu_widen() */
+
+static size_t round_up(size_t n, size_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* ---- memory --------------------------------------------------------------------------------- */
+
+float *gen_cpu_f32(const gen_cpu *cpu, const gen_tensor *t)
+{
+    int64_t offset;
+    const gen_tensor *owner = gen_tensor_owner(t, &offset);
+    if (owner->kind == GEN_KIND_WEIGHT) {
+        const gen_prepared *p = gen_weight_prepared(owner->weight, cpu, WIDENED);
+        return (float *)p->data + offset;
+    }
+    return (float *)(void *)(cpu->arena + owner->arena_offset) + offset;
+}
+
+const int32_t *gen_cpu_i32(const gen_cpu *cpu, const gen_tensor *t)
+{
+    return (const int32_t *)(const void *)gen_cpu_f32(cpu, t);
+}
+
+static void free_widened(gen_prepared *p)
+{
+    gen_free(p->data);
+    gen_free(p);
+}
+
+gen_status gen_cpu_widen(gen_cpu *cpu, const gen_tensor *t, gen_error *err)
+{
+    if (!t)
+        return GEN_OK;
+    const gen_tensor *owner = gen_tensor_owner(t, NULL);
+    gen_weight *w = owner->weight;
+    if (owner->kind != GEN_KIND_WEIGHT || gen_weight_prepared(w, cpu, WIDENED))
+        return GEN_OK;
+    GEN_TRY(gen_weight_check_finite(w, err));
+    const size_t n = (size_t)gen_tensor_elements(owner);
+    gen_prepared *p = gen_calloc(1, sizeof *p);
+    float *data = gen_malloc(n * sizeof *data);
+    if (!p || !data) {
+        gen_free(p);
+        gen_free(data);
+        return gen_no_memory(err, w->name, n * sizeof *data);
+    }
+    gen_to_f32(data, w->data, w->dtype, n);
+    *p = (gen_prepared){.owner = cpu, .layout = WIDENED, .data = data, .size = n * sizeof *data,
+                        .free = free_widened};
+    gen_weight_add_prepared(w, p);
+    return GEN_OK;
+}
+
+/* Makes *block at least `size` bytes; its contents are lost when it moves. */
+static gen_status grow(char **block, size_t *have, size_t size, const char *what, gen_error *err)
+{
+    if (size <= *have)
+        return GEN_OK;
+    gen_free_aligned(*block, *have);
+    *have = 0;
+    *block = gen_malloc_aligned(size);
+    if (!*block)
+        return gen_no_memory(err, what, size);
+    *have = size;
+    return GEN_OK;
+}
+
+/* ---- plans ---------------------------------------------------------------------------------- */
+
+static bool cpu_supports(gen_backend *b, const gen_node *node)
+{
+    const gen_cpu_op *op = ops[node->op];
+    return op && op->supports((const gen_cpu *)b, node);
+}
+
+static size_t scratch_of(const gen_cpu *cpu, const gen_cpu_needs *needs)
+{
+    return round_up(needs->shared, 64) + (size_t)cpu->num_threads * round_up(needs->per_worker, 64);
+}
+
+static gen_status cpu_measure(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
+                              gen_error *err)
+{
+    const gen_cpu *cpu = (const gen_cpu *)b;
+    (void)err;
+    *needs = (gen_backend_needs){0};
+    for (int i = 0; i < gen_plan_num_steps(plan); i++) {
+        const gen_node *node = gen_plan_step(plan, i);
+        gen_cpu_needs n = {0};
+        ops[node->op]->measure(cpu, node, &n);
+        if (scratch_of(cpu, &n) > needs->scratch)
+            needs->scratch = scratch_of(cpu, &n);
+        needs->weights += n.weights;
+        needs->transformed += n.transformed;
+    }
+    return GEN_OK;
+}
+
+static void cpu_release(gen_backend *b, gen_plan *plan)
+{
+    (void)b;
+    cpu_plan *p = gen_plan_backend_data(plan);
+    if (p)
+        gen_arena_free(p->arena);
+    gen_free(p);
+    gen_plan_set_backend_data(plan, NULL);
+}
+
+static gen_status check_limit(const gen_cpu *cpu, const gen_plan_stats *stats, gen_error *err)
+{
+    const size_t limit = cpu->options.mem_limit, wanted = stats->arena + stats->scratch;
+    if (!limit || wanted <= limit)
+        return GEN_OK;
+    return gen_fail(err, GEN_ERROR_MEMORY, "%.0f MiB of working memory are needed, the limit is %.0f MiB",
+                    (double)wanted / 0x1p20, (double)limit / 0x1p20);
+}
+
+static gen_status cpu_compile(gen_backend *b, gen_plan *plan, gen_error *err)
+{
+    gen_cpu *cpu = (gen_cpu *)b;
+    const gen_plan_stats *stats = gen_plan_get_stats(plan);
+    GEN_TRY(check_limit(cpu, stats, err));
+    cpu_plan *p = gen_calloc(1, sizeof *p);
+    if (!p)
+        return gen_no_memory(err, "plan", sizeof *p);
+    gen_plan_set_backend_data(plan, p);
+    p->num_steps = gen_plan_num_steps(plan);
+    p->arena = gen_arena_new();
+    if (!p->arena ||
+        !(p->steps = gen_arena_alloc(p->arena, (size_t)p->num_steps * sizeof *p->steps)))
+        return gen_no_memory(err, "plan", (size_t)p->num_steps * sizeof *p->steps);
+    for (int i = 0; i < p->num_steps; i++) {
+        gen_cpu_step *s = &p->steps[i];
+        s->node = gen_plan_step(plan, i);
+        s->op = ops[s->node->op];
+        s->op->measure(cpu, s->node, &s->needs);
+        if (s->op->state_size && !(s->state = gen_arena_alloc(p->arena, s->op->state_size)))
+            return gen_no_memory(err, "plan", s->op->state_size);
+        if (s->op->prepare)
+            GEN_TRY(s->op->prepare(cpu, s, err));
+    }
+    GEN_TRY(grow(&cpu->arena, &cpu->arena_size, stats->arena, "activations", err));
+    return grow(&cpu->scratch, &cpu->scratch_size, stats->scratch, "working memory", err);
+}
+
+static gen_status cpu_run(gen_backend *b, gen_plan *plan, gen_error *err)
+{
+    gen_cpu *cpu = (gen_cpu *)b;
+    cpu_plan *p = gen_plan_backend_data(plan);
+    (void)err;
+    for (int i = 0; i < p->num_steps; i++) {
+        gen_cpu_step *s = &p->steps[i];
+        s->shared = cpu->scratch;
+        s->per_worker = cpu->scratch + round_up(s->needs.shared, 64);
+        s->op->run(cpu, s);
+    }
+    gen_pool_rest(cpu->pool);
+    return GEN_OK;
+}
+
+static gen_status cpu_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,
+                             gen_error *err)
+{
+    const gen_cpu *cpu = (const gen_cpu *)b;
+    (void)plan;
+    (void)err;
+    memcpy(cpu->arena + dst->arena_offset, src, dst->arena_size);
+    return GEN_OK;
+}
+
+static gen_status cpu_download(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,
+                               gen_error *err)
+{
+    const gen_cpu *cpu = (const gen_cpu *)b;
+    (void)plan;
+    (void)err;
+    const float *from = gen_cpu_f32(cpu, src);
+    const int64_t rows = gen_tensor_rows(src), width = src->dims[src->rank - 1];
+    for (int64_t r = 0; r < rows; r++)
+        memcpy((float *)dst + r * width, from + r * src->ld, (size_t)width * sizeof(float));
+    return GEN_OK;
+}
+
+static void cpu_close(gen_backend *b)
+{
+    gen_cpu *cpu = (gen_cpu *)b;
+    gen_pool_free(cpu->pool);
+    gen_free_aligned(cpu->arena, cpu->arena_size);
+    gen_free_aligned(cpu->scratch, cpu->scratch_size);
+    gen_free(cpu);
+}
+
+static const gen_backend_fns cpu_fns = {
+    .name = "cpu",
+    .supports = cpu_supports,
+    .measure = cpu_measure,
+    .compile = cpu_compile,
+    .run = cpu_run,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .release = cpu_release,
+    .close = cpu_close,
+};
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static bool has_isa(gen_cpu_isa isa)
+{
+#ifdef GEN_HAVE_X86_KERNELS
+    __builtin_cpu_init();
+    if (isa == GEN_CPU_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
+    if (isa == GEN_CPU_AVX512)
+        return has_isa(GEN_CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl");
+#endif
+    return isa == GEN_CPU_GENERIC;
+}
+
+static const gen_cpu_kernels *kernels_of(gen_cpu_isa isa)
+{
+#ifdef GEN_HAVE_X86_KERNELS
+    if (isa == GEN_CPU_AVX512)
+        return &gen_cpu_kernels_avx512;
+    if (isa == GEN_CPU_AVX2)
+        return &gen_cpu_kernels_avx2;
+#endif
+    (void)isa;
+    return &gen_cpu_kernels_generic;
+}
+
+static gen_status choose_isa(gen_cpu_isa *isa, gen_error *err)
+{
+    static const char *const names[] = {"generic", "avx2", "avx512"};
+    const char *wanted = getenv("GEN_CPU");
+    *isa = has_isa(GEN_CPU_AVX512) ? GEN_CPU_AVX512
+           : has_isa(GEN_CPU_AVX2) ? GEN_CPU_AVX2
+                                   : GEN_CPU_GENERIC;
+    if (!wanted || !*wanted)
+        return GEN_OK;
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(wanted, names[i]))
+            continue;
+        if (!has_isa((gen_cpu_isa)i))
+            return gen_fail(err, GEN_ERROR_ARGUMENT, "GEN_CPU=%s: this CPU does not have it; the best here is %s",
+                            wanted, names[*isa]);
+        *isa = (gen_cpu_isa)i;
+        return GEN_OK;
+    }
+    return gen_fail(err, GEN_ERROR_ARGUMENT, "GEN_CPU=%s is not known, expected generic, avx2 or avx512",
+                    wanted);
+}
+
+gen_status gen_cpu_open(gen_backend **out, const gen_cpu_options *options, gen_error *err)
+{
+    static const gen_cpu_options defaults;
+    gen_cpu_isa isa;
+    GEN_TRY(choose_isa(&isa, err));
+    gen_cpu *cpu = gen_calloc(1, sizeof *cpu);
+    if (!cpu)
+        return gen_no_memory(err, "CPU backend", sizeof *cpu);
+    cpu->base.fns = &cpu_fns;
+    cpu->options = options ? *options : defaults;
+    cpu->k = kernels_of(isa);
+    cpu->gemm = cpu->options.gemm;
+    gen_status status = GEN_OK;
+    if (cpu->gemm == GEN_GEMM_AUTO) /* the generic kernel is the slower one where a BLAS works */
+        cpu->gemm = isa == GEN_CPU_GENERIC && gen_openblas_works() ? GEN_GEMM_OPENBLAS : GEN_GEMM_OWN;
+    else if (cpu->gemm == GEN_GEMM_OPENBLAS && !gen_openblas_works())
+        status = gen_fail(err, GEN_ERROR_DEVICE, "OpenBLAS computes a known product wrongly on this CPU");
+    if (!status)
+        status = gen_pool_new(&cpu->pool, cpu->options.num_threads, err);
+    if (status) {
+        cpu_close(&cpu->base);
+        return status;
+    }
+    cpu->num_threads = gen_pool_num_threads(cpu->pool);
+    *out = &cpu->base;
+    return GEN_OK;
+}
+
+const char *gen_cpu_describe(const gen_backend *backend, char *buf, size_t size)
+{
+    const gen_cpu *cpu = (const gen_cpu *)backend;
+    snprintf(buf, size, "%s, %d thread%s, %s gemm", cpu->k->name, cpu->num_threads,
+             cpu->num_threads == 1 ? "" : "s", cpu->gemm == GEN_GEMM_OWN ? "own" : "OpenBLAS");
+    return buf;
+}

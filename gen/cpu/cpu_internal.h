@@ -1,0 +1,71 @@
+/* cpu_internal.h - shared by the files of the CPU backend and by nothing else. */
+#ifndef GEN_CPU_CPU_INTERNAL_H
+#define GEN_CPU_CPU_INTERNAL_H
+
+#include "gen/core/plan.h"
+#include "gen/cpu/cpu.h"
+#include "gen/cpu/kernels/kernels.h"
+
+typedef struct gen_cpu {
+    gen_backend base;
+    const gen_cpu_kernels *k;       /* the table of the chosen instruction set */
+    gen_pool *pool;
+    int       num_threads;
+    gen_cpu_options options;
+    gen_cpu_gemm gemm;              /* OWN or OPENBLAS, decided at open */
+    char     *arena;                /* activations of the running plan; grows */
+    size_t    arena_size;
+    char     *scratch;              /* working memory of the running node; grows */
+    size_t    scratch_size;
+} gen_cpu;
+
+/* Working memory a node wants while it runs: `shared` once, `per_worker` for each thread. */
+typedef struct gen_cpu_needs {
+    size_t shared, per_worker;
+    size_t weights;                 /* bytes of the forms `prepare` will make or find */
+    size_t transformed;             /* the part of them that is beside the packed original */
+} gen_cpu_needs;
+
+/* One node of a compiled plan. */
+typedef struct gen_cpu_step {
+    const gen_node *node;
+    const struct gen_cpu_op *op;
+    void *state;                    /* the op's own, from the plan's arena, zeroed; see state_size */
+    gen_cpu_needs needs;
+    char *shared;                   /* 64-byte aligned, valid while the node runs */
+    char *per_worker;
+} gen_cpu_step;
+
+typedef struct gen_cpu_op {
+    bool (*supports)(const gen_cpu *cpu, const gen_node *node);
+    size_t state_size;
+    /* Fills needs from the shapes alone; called for dry plans too, where weights have no data. */
+    void (*measure)(const gen_cpu *cpu, const gen_node *node, gen_cpu_needs *needs);
+    /* Once per plan, after measure: packs weights (gen_weight_prepared), fills step->state. */
+    gen_status (*prepare)(gen_cpu *cpu, gen_cpu_step *step, gen_error *err);
+    void (*run)(gen_cpu *cpu, gen_cpu_step *step);
+} gen_cpu_op;
+
+extern const gen_cpu_op gen_cpu_linear, gen_cpu_conv2d, gen_cpu_attention;
+extern const gen_cpu_op gen_cpu_group_norm, gen_cpu_layer_norm, gen_cpu_rms_norm;
+extern const gen_cpu_op gen_cpu_unary, gen_cpu_binary, gen_cpu_affine, gen_cpu_glu;
+extern const gen_cpu_op gen_cpu_concat, gen_cpu_upsample, gen_cpu_embedding, gen_cpu_permute;
+extern const gen_cpu_op gen_cpu_copy;
+
+/* Memory of a tensor in the running plan: activations in the arena, f32.  For WEIGHT tensors that
+ * an op reads element by element (norm weights, biases, parameters) prepare must have asked for the
+ * widened copy with gen_cpu_widen(); this then returns it. */
+float *gen_cpu_f32(const gen_cpu *cpu, const gen_tensor *t);
+const int32_t *gen_cpu_i32(const gen_cpu *cpu, const gen_tensor *t);
+
+/* An f32 copy of a small weight, made once, checked finite.  t may be NULL or not a weight: then
+ * nothing happens. */
+gen_status gen_cpu_widen(gen_cpu *cpu, const gen_tensor *t, gen_error *err);
+
+/* parallel loop over 0..n-1 with arg; see threads.h */
+static inline void gen_cpu_for(gen_cpu *cpu, gen_task task, void *arg, int n)
+{
+    gen_pool_run(cpu->pool, task, arg, n);
+}
+
+#endif
