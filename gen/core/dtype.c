@@ -5,9 +5,11 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[GEN_NUM_DTYPES] = {
-    [GEN_F32] = {"F32", 4}, [GEN_F16] = {"F16", 2},   [GEN_BF16] = {"BF16", 2},
-    [GEN_I32] = {"I32", 4}, [GEN_I64] = {"I64", 8},   [GEN_U8] = {"U8", 1},
-    [GEN_I8] = {"I8", 1},   [GEN_BOOL] = {"BOOL", 1}, [GEN_F64] = {"F64", 8},
+    [GEN_F32] = {"F32", 4}, [GEN_F16] = {"F16", 2},         [GEN_BF16] = {"BF16", 2},
+    [GEN_I32] = {"I32", 4}, [GEN_I64] = {"I64", 8},         [GEN_U8] = {"U8", 1},
+    [GEN_I8] = {"I8", 1},   [GEN_BOOL] = {"BOOL", 1},       [GEN_F64] = {"F64", 8},
+    [GEN_I16] = {"I16", 2}, [GEN_U16] = {"U16", 2},         [GEN_U32] = {"U32", 4},
+    [GEN_U64] = {"U64", 8}, [GEN_F8_E4M3] = {"F8_E4M3", 1}, [GEN_F8_E5M2] = {"F8_E5M2", 1},
 };
 
 size_t gen_dtype_size(gen_dtype dtype)
@@ -18,6 +20,34 @@ size_t gen_dtype_size(gen_dtype dtype)
 const char *gen_dtype_name(gen_dtype dtype)
 {
     return dtypes[dtype].name;
+}
+
+bool gen_dtype_from_name(const char *name, gen_dtype *out)
+{
+    for (int i = 0; i < GEN_NUM_DTYPES; i++)
+        if (strcmp(dtypes[i].name, name) == 0) {
+            *out = (gen_dtype)i;
+            return true;
+        }
+    return false;
+}
+
+static float e4m3_to_f32(uint8_t h)
+{
+    const uint32_t exponent = (h >> 3) & 15u, mantissa = h & 7u;
+    const uint32_t sign = (uint32_t)(h & 0x80u) << 24;
+    uint32_t bits;
+    float f;
+    if (exponent == 0) {
+        f = (float)mantissa * 0x1p-9f;
+        return sign ? -f : f;
+    }
+    if (exponent == 15 && mantissa == 7)
+        bits = sign | 0x7fc00000u;
+    else
+        bits = sign | ((exponent + 120u) << 23) | (mantissa << 20);
+    memcpy(&f, &bits, sizeof f);
+    return f;
 }
 
 /* Rounds x / 2^shift to nearest, ties to even; shift in 1..31. */
@@ -95,6 +125,24 @@ void gen_to_f32(float *out, const void *in, gen_dtype dtype, size_t n)
     case GEN_U8:
     case GEN_BOOL:
         WIDEN(uint8_t, (float)v);
+        break;
+    case GEN_I16:
+        WIDEN(int16_t, (float)v);
+        break;
+    case GEN_U16:
+        WIDEN(uint16_t, (float)v);
+        break;
+    case GEN_U32:
+        WIDEN(uint32_t, (float)v);
+        break;
+    case GEN_U64:
+        WIDEN(uint64_t, (float)v);
+        break;
+    case GEN_F8_E4M3:
+        WIDEN(uint8_t, e4m3_to_f32(v));
+        break;
+    case GEN_F8_E5M2:
+        WIDEN(uint8_t, gen_f16_to_f32((uint16_t)(v << 8)));
         break;
     case GEN_NUM_DTYPES:
         break;

@@ -2,6 +2,7 @@
 #ifndef GEN_CORE_DTYPE_H
 #define GEN_CORE_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,6 +17,12 @@ typedef enum gen_dtype {
     GEN_I8,
     GEN_BOOL,
     GEN_F64,
+    GEN_I16,
+    GEN_U16,
+    GEN_U32,
+    GEN_U64,
+    GEN_F8_E4M3,    /* bias 7, no infinity, NaN is 0x7f and 0xff */
+    GEN_F8_E5M2,    /* the upper byte of an F16 */
     GEN_NUM_DTYPES
 } gen_dtype;
 
@@ -24,6 +31,9 @@ size_t gen_dtype_size(gen_dtype dtype);
 
 /* The safetensors name: "F32", "BF16", "I64" ... */
 const char *gen_dtype_name(gen_dtype dtype);
+
+/* The type of that name; false when there is none. */
+bool gen_dtype_from_name(const char *name, gen_dtype *out);
 
 static inline float gen_bf16_to_f32(uint16_t h)
 {

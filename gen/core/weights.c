@@ -19,6 +19,11 @@ typedef struct mapping {
     void (*unmap)(void *handle);
 } mapping;
 
+typedef struct note {
+    struct note *next;
+    const char *key, *value;
+} note;
+
 struct gen_weights {
     gen_arena *arena; /* entries and strings: pointers to them stay valid */
     entry **entries;
@@ -26,6 +31,7 @@ struct gen_weights {
     uint32_t *slots; /* open addressing: index + 1 of an entry, 0 is free; at most half full */
     size_t num_slots;
     mapping *mappings;
+    note *notes;
     const char *last_file; /* most tensors come from the file of the one before */
 };
 
@@ -212,6 +218,26 @@ gen_status gen_weights_own(gen_weights *weights, void *handle, void (*unmap)(voi
     return GEN_OK;
 }
 
+gen_status gen_weights_set_note(gen_weights *weights, const char *key, const char *value,
+                                gen_error *err)
+{
+    note *n = gen_arena_alloc(weights->arena, sizeof *n);
+    if (!n || !(n->key = gen_arena_strdup(weights->arena, key)) ||
+        !(n->value = gen_arena_strdup(weights->arena, value)))
+        return gen_no_memory(err, "weights", sizeof *n);
+    n->next = weights->notes;
+    weights->notes = n;
+    return GEN_OK;
+}
+
+const char *gen_weights_note(const gen_weights *weights, const char *key)
+{
+    for (const note *n = weights->notes; n; n = n->next)
+        if (strcmp(n->key, key) == 0)
+            return n->value;
+    return NULL;
+}
+
 /* ---- finite numbers ------------------------------------------------------------------------- */
 
 /* Several numbers at once in a 64-bit word: with everything but the exponents masked off, adding
@@ -232,6 +258,12 @@ static bool exponents_of(gen_dtype dtype, exponent_bits *bits)
         return true;
     case GEN_F32:
         *bits = (exponent_bits){0x7f8000007f800000u, 0x0080000000800000u, 0x8000000080000000u};
+        return true;
+    case GEN_F8_E4M3: /* only NaN has all bits set */
+        *bits = (exponent_bits){0x7f7f7f7f7f7f7f7fu, 0x0101010101010101u, 0x8080808080808080u};
+        return true;
+    case GEN_F8_E5M2:
+        *bits = (exponent_bits){0x7c7c7c7c7c7c7c7cu, 0x0404040404040404u, 0x8080808080808080u};
         return true;
     case GEN_F64:
         *bits = (exponent_bits){0x7ff0000000000000u, 0x0010000000000000u, 0x8000000000000000u};

@@ -64,6 +64,12 @@ gen_weight *gen_weights_at(const gen_weights *weights, size_t i);   /* in order 
 gen_status gen_weights_own(gen_weights *weights, void *mapping, void (*unmap)(void *mapping),
                            gen_error *err);
 
+/* What the file says about itself (the __metadata__ of safetensors), strings by key; copied.  The
+ * latest value of a key counts.  gen_weights_note() is NULL when there is none. */
+gen_status  gen_weights_set_note(gen_weights *weights, const char *key, const char *value,
+                                 gen_error *err);
+const char *gen_weights_note(const gen_weights *weights, const char *key);
+
 /* All elements finite?  Float types only, true for others.  Checked once, then remembered.
  * Errors: MODEL, naming file, tensor and index. */
 gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err);
