@@ -178,6 +178,147 @@ GEN_API gen_status gen_output_path(char **out, const char *pattern, const gen_ou
 /* Whether pictures of one run get different names from the template. */
 GEN_API bool gen_output_varies(const char *pattern);
 
+/* ---- contexts and models --------------------------------------------------------------------- */
+
+typedef struct gen_context gen_context;   /* threads, a backend, limits */
+typedef struct gen_model gen_model;       /* an opened model with its cached plans */
+
+typedef enum gen_log_level { GEN_LOG_DEBUG, GEN_LOG_NOTE, GEN_LOG_WARNING } gen_log_level;
+/* One line without an end of line. */
+typedef void (*gen_log_fn)(void *user, gen_log_level level, const char *line);
+
+typedef struct gen_context_params {
+    size_t      struct_size;      /* set by GEN_CONTEXT_PARAMS() */
+    int         num_threads;      /* 0: all CPUs this process may use */
+    uint64_t    mem_limit;        /* bytes the library may use; 0: what the machine has free */
+    const char *gemm;             /* "own", "openblas"; NULL: the better one here */
+    const char *precision;        /* "auto", "f32" (exact kernels only); NULL: "auto" */
+    gen_log_fn  log;              /* notes and warnings; NULL: dropped */
+    void       *log_user;
+} gen_context_params;
+#define GEN_CONTEXT_PARAMS(...) \
+    ((gen_context_params){.struct_size = sizeof(gen_context_params), __VA_ARGS__})
+
+/* `params` may be NULL.  Errors: ARGUMENT; MEMORY. */
+GEN_API gen_status gen_context_new(gen_context **out, const gen_context_params *params,
+                                   gen_error *err);
+GEN_API void       gen_context_free(gen_context *context);     /* after its models */
+/* "cpu: avx512, 2 threads, own gemm": valid while the context lives. */
+GEN_API const char *gen_context_backend(const gen_context *context);
+
+typedef struct gen_model_params {
+    size_t      struct_size;      /* set by GEN_MODEL_PARAMS() */
+    const char *path;             /* a diffusers directory or a .safetensors file; NULL: the small
+                                     model that comes with gen */
+    const char *vae;              /* another autoencoder, file or directory; NULL: the model's */
+    const char *tokenizer;        /* folder with the CLIP vocabulary; NULL: the model's, else found
+                                     where other programs keep it */
+    int         strict;           /* not 0: tensors nobody uses are an error, not a warning */
+} gen_model_params;
+#define GEN_MODEL_PARAMS(...) \
+    ((gen_model_params){.struct_size = sizeof(gen_model_params), __VA_ARGS__})
+
+/* Opens a model: reads its headers and configurations and checks that it is complete.  Weights are
+ * mapped and packed when they are first needed.  Errors: MODEL; ARGUMENT; MEMORY. */
+GEN_API gen_status gen_model_open(gen_model **out, gen_context *context,
+                                  const gen_model_params *params, gen_error *err);
+GEN_API void       gen_model_free(gen_model *model);
+
+typedef struct gen_model_info {
+    const char *name;             /* file or folder name without ending */
+    const char *path;             /* as resolved */
+    const char *network;          /* class of the denoiser, "UNet2DConditionModel" */
+    const char *vae;              /* class of the autoencoder */
+    const char *scheduler;        /* class, "DDIMScheduler"; "" when the file has none */
+    const char *prediction_type;  /* "epsilon", "v_prediction", "flow" */
+    int         default_width, default_height, default_steps;
+    double      default_guidance_scale;
+    uint64_t    num_parameters;   /* of all components */
+    uint64_t    num_bytes;        /* of all weights as stored */
+} gen_model_info;
+/* Owned by the model. */
+GEN_API const gen_model_info *gen_model_get_info(const gen_model *model);
+/* SHA-256 of the file with the denoiser's weights (of its shards one after the other), 64 hex
+ * digits; reads the whole file once and is remembered.  Errors: MODEL. */
+GEN_API gen_status gen_model_sha256(gen_model *model, char out[65], gen_error *err);
+
+/* Says in some lines what a model file or folder holds, also when gen cannot run it.  The caller
+ * frees *out with gen_string_free().  Errors: MODEL when it cannot be read at all. */
+GEN_API gen_status gen_describe_path(char **out, const char *path, int as_json, gen_error *err);
+
+/* ---- making pictures -------------------------------------------------------------------------- */
+
+typedef enum gen_phase { GEN_PHASE_LOAD, GEN_PHASE_ENCODE, GEN_PHASE_STEP, GEN_PHASE_DECODE } gen_phase;
+
+typedef struct gen_progress {
+    gen_phase phase;
+    int       step, num_steps;    /* STEP: steps done and in all; DECODE: strips */
+    double    seconds;            /* since gen_generate() began */
+} gen_progress;
+/* Not 0 stops the work with GEN_ERROR_CANCELLED. */
+typedef int (*gen_progress_fn)(void *user, const gen_progress *progress);
+
+typedef struct gen_generate_params {
+    size_t      struct_size;          /* set by GEN_GENERATE_PARAMS() */
+    const char *prompt;               /* UTF-8; (word:1.2), [word], BREAK are understood */
+    const char *negative_prompt;      /* NULL: "" */
+    int         width, height;        /* pixels; 0: the model's own */
+    int         num_inference_steps;  /* 1..1000; 0: the model's own */
+    double      guidance_scale;       /* 0: the model's own; 1: no guidance */
+    const char *sampler;              /* NULL: what the model's scheduler says */
+    const char *scheduler;            /* the schedule, "karras" ...; NULL: the model's */
+    const char *rng;                  /* "gen", "torch-cpu", "cuda"; NULL: "gen" */
+    uint64_t    seed;
+    double      eta;                  /* DDIM: 0 deterministic .. 1 */
+    int         clip_skip;            /* 0: the model's own; 1: last layer; 2: the one before */
+    const gen_image *init_image;      /* image to image: start from this picture, or NULL */
+    double      strength;             /* of the change, 0..1; 0 means 0.75.  With init_image only */
+    gen_progress_fn progress;         /* NULL: none */
+    void       *progress_user;
+} gen_generate_params;
+#define GEN_GENERATE_PARAMS(...) \
+    ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})
+
+/* Fills every field left to the model with its value; pointers then point to the model's or to
+ * static text.  Checks ranges, names and the size grid.  Errors: ARGUMENT, saying what is possible. */
+GEN_API gen_status gen_resolve(gen_generate_params *params, const gen_model *model, gen_error *err);
+
+typedef struct gen_generate_stats {
+    double load_seconds, encode_seconds, decode_seconds;
+    double step_seconds;              /* mean of the steps */
+    int    num_steps;
+} gen_generate_stats;
+
+/* Makes one picture.  Models keep their packed weights, plans and the last prompt's embeddings, so
+ * the next picture is cheaper and equal to what a single run would give.  *stats may be NULL.
+ * Errors: ARGUMENT; MODEL; MEMORY; INTERNAL when a value is not finite; CANCELLED. */
+GEN_API gen_status gen_generate(gen_image **out, gen_model *model, const gen_generate_params *params,
+                                gen_generate_stats *stats, gen_error *err);
+
+/* What gen_generate() would need. */
+typedef struct gen_estimate_phase {
+    const char *name;                 /* "encode", "denoise", "decode" */
+    uint64_t    peak_bytes;           /* weights, activations and scratch at the same time */
+    uint64_t    weight_bytes, transformed_bytes, activation_bytes, scratch_bytes;
+    double      flops;                /* of the whole phase */
+    double      seconds;              /* a guess from a short measurement of this machine */
+    int         num_tiles;            /* strips the decoder works in; 1: none */
+} gen_estimate_phase;
+
+typedef struct gen_estimate {
+    gen_estimate_phase phases[3];
+    uint64_t peak_bytes;
+    uint64_t mem_limit;
+    double   seconds;
+} gen_estimate;
+/* Errors: ARGUMENT; MODEL; MEMORY when it cannot be done within the limit. */
+GEN_API gen_status gen_estimate_run(gen_estimate *out, gen_model *model,
+                                    const gen_generate_params *params, gen_error *err);
+
+/* Names for `sampler` and `scheduler`, NULL past the end; *what is one line about it. */
+GEN_API const char *gen_sampler_name(int i, const char **what);
+GEN_API const char *gen_scheduler_name(int i, const char **what);
+
 #ifdef __cplusplus
 }
 #endif
