@@ -24,6 +24,9 @@ typedef struct gen_backend_fns {
                           gen_error *err);
     gen_status (*compile)(gen_backend *b, gen_plan *plan, gen_error *err);   /* once per shape */
     gen_status (*run)(gen_backend *b, gen_plan *plan, gen_error *err);       /* once per step */
+    /* Like run, but looks at the output of every node and stops at the first that is not finite:
+     * *node is that one, or NULL when all are finite. */
+    gen_status (*trace)(gen_backend *b, gen_plan *plan, const gen_node **node, gen_error *err);
     gen_status (*upload)(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,
                          gen_error *err);
     gen_status (*download)(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,

@@ -2,6 +2,7 @@
 #include "gen/core/plan.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "gen/core/fusion.h"
@@ -378,6 +379,26 @@ gen_status gen_plan_run(gen_plan *plan, gen_error *err)
     if (!plan->is_compiled)
         return gen_fail(err, GEN_ERROR_INTERNAL, "a dry plan cannot run");
     return plan->backend->fns->run(plan->backend, plan, err);
+}
+
+gen_status gen_plan_trace(gen_plan *plan, char *name, size_t size, gen_error *err)
+{
+    const gen_node *node = NULL;
+    *name = '\0';
+    GEN_TRY(plan->backend->fns->trace(plan->backend, plan, &node, err));
+    if (!node)
+        return GEN_OK;
+    /* An op without a module of its own is named after the last one that has it. */
+    const char *near = "the input";
+    for (int i = 0; i < plan->num_steps; i++) {
+        const gen_node *n = plan->steps[i];
+        if (n->name[0])
+            near = n->name;
+        if (n == node)
+            break;
+    }
+    snprintf(name, size, "%s%s", node->name[0] ? "" : "after ", near);
+    return GEN_OK;
 }
 
 gen_status gen_plan_get(gen_plan *plan, const gen_tensor *t, void *data, gen_error *err)

@@ -53,6 +53,10 @@ bool       gen_plan_has_input(const gen_plan *plan, const char *name);
 
 gen_status gen_plan_run(gen_plan *plan, gen_error *err);
 
+/* Runs node by node and finds the first output that is not finite; the inputs must be set anew.
+ * Writes its name into `name`, or "" when all are finite. */
+gen_status gen_plan_trace(gen_plan *plan, char *name, size_t size, gen_error *err);
+
 /* Copies a tensor (an output; any with KEEP_ALL) into dense memory. */
 gen_status gen_plan_get(gen_plan *plan, const gen_tensor *t, void *data, gen_error *err);
 gen_status gen_plan_get_output(gen_plan *plan, const char *name, void *data, gen_error *err);

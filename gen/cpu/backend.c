@@ -1,6 +1,7 @@
 /* backend.c - the CPU backend: choosing kernels, compiling and running plans. */
 #include "gen/cpu/cpu_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,16 +173,44 @@ static gen_status cpu_compile(gen_backend *b, gen_plan *plan, gen_error *err)
     return grow(&cpu->scratch, &cpu->scratch_size, stats->scratch, "working memory", err);
 }
 
+static void run_step(gen_cpu *cpu, gen_cpu_step *s)
+{
+    s->shared = cpu->scratch;
+    s->per_worker = cpu->scratch + round_up(s->needs.shared, 64);
+    s->op->run(cpu, s);
+}
+
 static gen_status cpu_run(gen_backend *b, gen_plan *plan, gen_error *err)
 {
     gen_cpu *cpu = (gen_cpu *)b;
     cpu_plan *p = gen_plan_backend_data(plan);
     (void)err;
-    for (int i = 0; i < p->num_steps; i++) {
-        gen_cpu_step *s = &p->steps[i];
-        s->shared = cpu->scratch;
-        s->per_worker = cpu->scratch + round_up(s->needs.shared, 64);
-        s->op->run(cpu, s);
+    for (int i = 0; i < p->num_steps; i++)
+        run_step(cpu, &p->steps[i]);
+    gen_pool_rest(cpu->pool);
+    return GEN_OK;
+}
+
+static bool is_finite(const gen_cpu *cpu, const gen_tensor *t)
+{
+    const float *x = gen_cpu_f32(cpu, t);
+    const int64_t n = gen_tensor_elements(t);
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static gen_status cpu_trace(gen_backend *b, gen_plan *plan, const gen_node **node, gen_error *err)
+{
+    gen_cpu *cpu = (gen_cpu *)b;
+    cpu_plan *p = gen_plan_backend_data(plan);
+    (void)err;
+    *node = NULL;
+    for (int i = 0; i < p->num_steps && !*node; i++) {
+        run_step(cpu, &p->steps[i]);
+        if (!is_finite(cpu, p->steps[i].node->output))
+            *node = p->steps[i].node;
     }
     gen_pool_rest(cpu->pool);
     return GEN_OK;
@@ -225,6 +254,7 @@ static const gen_backend_fns cpu_fns = {
     .measure = cpu_measure,
     .compile = cpu_compile,
     .run = cpu_run,
+    .trace = cpu_trace,
     .upload = cpu_upload,
     .download = cpu_download,
     .release = cpu_release,

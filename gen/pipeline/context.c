@@ -1,0 +1,133 @@
+/* context.c - threads, backend, memory limit, log. */
+#include "gen/pipeline/pipeline.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gen/core/alloc.h"
+#include "gen/cpu/cpu.h"
+
+const char *gen_version(void)
+{
+#define TEXT(x) #x
+#define VERSION(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
+    return VERSION(GEN_VERSION_MAJOR, GEN_VERSION_MINOR, GEN_VERSION_PATCH);
+}
+
+void gen_log(const gen_context *context, gen_log_level level, const char *format, ...)
+{
+    if (!context->log)
+        return;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    context->log(context->log_user, level, line);
+}
+
+/* ---- memory of the machine ------------------------------------------------------------------ */
+
+/* The number after `key` in a file of "key number" lines, or UINT64_MAX. */
+static uint64_t number_in(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    uint64_t value = UINT64_MAX;
+    if (!f)
+        return value;
+    const size_t length = strlen(key);
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, key, length) == 0 && sscanf(line + length, "%" SCNu64, &value) == 1)
+            break;
+    }
+    fclose(f);
+    return value;
+}
+
+uint64_t gen_available_memory(void)
+{
+    uint64_t bytes = number_in("/proc/meminfo", "MemAvailable:");
+    bytes = bytes > UINT64_MAX / 1024 ? (uint64_t)4 << 30 : bytes * 1024;
+    const uint64_t limit = number_in("/sys/fs/cgroup/memory.max", "");
+    const uint64_t used = number_in("/sys/fs/cgroup/memory.current", "");
+    if (limit != UINT64_MAX && used != UINT64_MAX) {
+        const uint64_t left = limit > used ? limit - used : 0;
+        if (left < bytes)
+            bytes = left;
+    }
+    return bytes;
+}
+
+/* ---- contexts ------------------------------------------------------------------------------- */
+
+static gen_status choose_gemm(gen_cpu_options *options, const char *name, gen_error *err)
+{
+    if (!name || strcmp(name, "auto") == 0)
+        options->gemm = GEN_GEMM_AUTO;
+    else if (strcmp(name, "own") == 0)
+        options->gemm = GEN_GEMM_OWN;
+    else if (strcmp(name, "openblas") == 0)
+        options->gemm = GEN_GEMM_OPENBLAS;
+    else
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "gemm: \"%s\" is not known, expected own or openblas",
+                        name);
+    return GEN_OK;
+}
+
+static gen_status choose_precision(gen_cpu_options *options, const char *name, gen_error *err)
+{
+    if (!name || strcmp(name, "auto") == 0)
+        options->conv = GEN_CONV_AUTO;
+    else if (strcmp(name, "f32") == 0)
+        options->conv = GEN_CONV_EXACT;
+    else
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "precision: \"%s\" is not available on the CPU, expected auto or f32", name);
+    return GEN_OK;
+}
+
+gen_status gen_context_new(gen_context **out, const gen_context_params *params, gen_error *err)
+{
+    gen_context_params p = {0};
+    gen_cpu_options options = {0};
+    if (params)
+        memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
+    if (p.num_threads < 0)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "threads: %d is not possible", p.num_threads);
+    GEN_TRY(choose_gemm(&options, p.gemm, err));
+    GEN_TRY(choose_precision(&options, p.precision, err));
+    gen_context *context = gen_calloc(1, sizeof *context);
+    if (!context)
+        return gen_no_memory(err, "context", sizeof *context);
+    context->log = p.log;
+    context->log_user = p.log_user;
+    context->limit_is_users = p.mem_limit != 0;
+    context->mem_limit = p.mem_limit ? p.mem_limit : gen_available_memory();
+    options.num_threads = p.num_threads;
+    options.mem_limit = (size_t)context->mem_limit;
+    const gen_status status = gen_cpu_open(&context->backend, &options, err);
+    if (status) {
+        gen_free(context);
+        return status;
+    }
+    char what[64];
+    snprintf(context->backend_name, sizeof context->backend_name, "cpu: %s",
+             gen_cpu_describe(context->backend, what, sizeof what));
+    *out = context;
+    return GEN_OK;
+}
+
+void gen_context_free(gen_context *context)
+{
+    if (!context)
+        return;
+    context->backend->fns->close(context->backend);
+    gen_free(context);
+}
+
+const char *gen_context_backend(const gen_context *context)
+{
+    return context->backend_name;
+}
