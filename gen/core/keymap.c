@@ -1,1 +1,696 @@
-typedef int gen_empty_translation_unit;
+/* keymap.c - the tables of key layouts and the machine that applies them. */
+#include "gen/core/keymap.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gen/core/alloc.h"
+
+/* ---- tables ---------------------------------------------------------------------------------
+ *
+ * A rule renames the beginning of a name, up to a dot or the end; the first that fits counts.  In
+ * `from`, # is a number.  In `to`, with k the first number and s the blocks per stage:
+ *     $0 $1  the numbers as they are
+ *     $a $b  (k - 1) / s and (k - 1) % s: input_blocks count from the stem, which is number 0
+ *     $c $d  k / s and k % s: output_blocks
+ *     $r     levels - 1 - k: the decoder of the original VAE counts its levels from the widest
+ *     $m     k - 1
+ *     $l     add_embedding (SDXL) or class_embedding (unCLIP)
+ *     ?      q, k and v in turn: the tensor is three, one below the other
+ * `tail` renames what follows in the same way. */
+typedef struct rule {
+    const char *from, *to;
+    const struct rule *tail;
+    enum { ANY_REST, WHOLE_NAME, TRANSPOSED } kind; /* TRANSPOSED is a WHOLE_NAME, too */
+} rule;
+
+#define END_OF_RULES                                                                               \
+    {                                                                                              \
+        NULL, NULL, NULL, ANY_REST                                                                 \
+    }
+
+static const rule unet_resnet[] = {
+    {"in_layers.0", "norm1"},
+    {"in_layers.2", "conv1"},
+    {"emb_layers.1", "time_emb_proj"},
+    {"out_layers.0", "norm2"},
+    {"out_layers.3", "conv2"},
+    {"skip_connection", "conv_shortcut"},
+    END_OF_RULES,
+};
+
+static const rule unet_rules[] = {
+    {"time_embed.0", "time_embedding.linear_1"},
+    {"time_embed.2", "time_embedding.linear_2"},
+    {"time_embed.cond_proj", "time_embedding.cond_proj"},
+    {"label_emb.0.0", "$l.linear_1"},
+    {"label_emb.0.2", "$l.linear_2"},
+    {"label_emb.weight", "class_embedding.weight", NULL, WHOLE_NAME},
+    {"input_blocks.0.0", "conv_in"},
+    {"input_blocks.#.0.op", "down_blocks.$a.downsamplers.0.conv"},
+    {"input_blocks.#.0", "down_blocks.$a.resnets.$b", unet_resnet},
+    {"input_blocks.#.1", "down_blocks.$a.attentions.$b"},
+    {"middle_block.0", "mid_block.resnets.0", unet_resnet},
+    {"middle_block.1", "mid_block.attentions.0"},
+    {"middle_block.2", "mid_block.resnets.1", unet_resnet},
+    {"output_blocks.#.0", "up_blocks.$c.resnets.$d", unet_resnet},
+    {"output_blocks.#.1.conv", "up_blocks.$c.upsamplers.0.conv"},
+    {"output_blocks.#.2.conv", "up_blocks.$c.upsamplers.0.conv"},
+    {"output_blocks.#.1", "up_blocks.$c.attentions.$d"},
+    {"out.0", "conv_norm_out"},
+    {"out.2", "conv_out"},
+    END_OF_RULES,
+};
+
+static const rule vae_resnet[] = {
+    {"nin_shortcut", "conv_shortcut"},
+    END_OF_RULES,
+};
+
+static const rule vae_attention[] = {
+    {"norm", "group_norm"},    {"q", "to_q"},     {"k", "to_k"},   {"v", "to_v"},
+    {"proj_out", "to_out.0"},  {"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"},
+    {"proj_attn", "to_out.0"}, END_OF_RULES,
+};
+
+static const rule vae_rules[] = {
+    {"encoder.norm_out", "encoder.conv_norm_out"},
+    {"decoder.norm_out", "decoder.conv_norm_out"},
+    {"encoder.down.#.block.#", "encoder.down_blocks.$0.resnets.$1", vae_resnet},
+    {"encoder.down.#.downsample.conv", "encoder.down_blocks.$0.downsamplers.0.conv"},
+    {"encoder.mid.block_1", "encoder.mid_block.resnets.0", vae_resnet},
+    {"encoder.mid.block_2", "encoder.mid_block.resnets.1", vae_resnet},
+    {"encoder.mid.attn_1", "encoder.mid_block.attentions.0", vae_attention},
+    {"encoder.mid_block.attentions.0", "encoder.mid_block.attentions.0", vae_attention},
+    {"decoder.mid.block_1", "decoder.mid_block.resnets.0", vae_resnet},
+    {"decoder.mid.block_2", "decoder.mid_block.resnets.1", vae_resnet},
+    {"decoder.mid.attn_1", "decoder.mid_block.attentions.0", vae_attention},
+    {"decoder.mid_block.attentions.0", "decoder.mid_block.attentions.0", vae_attention},
+    {"decoder.up.#.block.#", "decoder.up_blocks.$r.resnets.$1", vae_resnet},
+    {"decoder.up.#.upsample.conv", "decoder.up_blocks.$r.upsamplers.0.conv"},
+    END_OF_RULES,
+};
+
+/* The tiny autoencoders' own files: a bare sequence of layers.  The decoder's counts the clamp of
+ * its input as a layer. */
+static const rule tiny_encoder_rules[] = {{"#", "encoder.layers.$0"}, END_OF_RULES};
+static const rule tiny_decoder_rules[] = {{"#", "decoder.layers.$m"}, END_OF_RULES};
+
+static const rule open_clip_block[] = {
+    {"ln_1", "layer_norm1"},
+    {"ln_2", "layer_norm2"},
+    {"attn.in_proj_weight", "self_attn.?_proj.weight", NULL, WHOLE_NAME},
+    {"attn.in_proj_bias", "self_attn.?_proj.bias", NULL, WHOLE_NAME},
+    {"attn.out_proj", "self_attn.out_proj"},
+    {"mlp.c_fc", "mlp.fc1"},
+    {"mlp.c_proj", "mlp.fc2"},
+    END_OF_RULES,
+};
+
+static const rule text_rules[] = {
+    /* transformers, with the prefix that some files lack */
+    {"embeddings", "text_model.embeddings"},
+    {"encoder", "text_model.encoder"},
+    {"final_layer_norm", "text_model.final_layer_norm"},
+    /* OpenCLIP */
+    {"positional_embedding", "text_model.embeddings.position_embedding.weight", NULL, WHOLE_NAME},
+    {"token_embedding", "text_model.embeddings.token_embedding"},
+    {"transformer.resblocks.#", "text_model.encoder.layers.$0", open_clip_block},
+    {"ln_final", "text_model.final_layer_norm"},
+    {"text_projection", "text_projection.weight", NULL, TRANSPOSED},
+    END_OF_RULES,
+};
+
+/* Where a part lies in a file, the most particular prefix first, and what shows that it is there.
+ */
+typedef struct place {
+    gen_part part;
+    const char *prefix;
+} place;
+
+static const place places[] = {
+    {GEN_PART_UNET, "model.diffusion_model."},
+    {GEN_PART_UNET, "diffusion_model."},
+    {GEN_PART_UNET, "unet."},
+    {GEN_PART_UNET, ""},
+    {GEN_PART_VAE, "first_stage_model."},
+    {GEN_PART_VAE, "vae."},
+    {GEN_PART_VAE, ""},
+    {GEN_PART_TEXT_ENCODER, "cond_stage_model.transformer."},
+    {GEN_PART_TEXT_ENCODER, "cond_stage_model.model."},
+    {GEN_PART_TEXT_ENCODER, "conditioner.embedders.0.transformer."},
+    {GEN_PART_TEXT_ENCODER, "text_encoders.clip_l.transformer."},
+    {GEN_PART_TEXT_ENCODER, "text_encoder."},
+    {GEN_PART_TEXT_ENCODER, ""},
+    {GEN_PART_TEXT_ENCODER_2, "conditioner.embedders.1.model."},
+    {GEN_PART_TEXT_ENCODER_2, "conditioner.embedders.0.model."},
+    {GEN_PART_TEXT_ENCODER_2, "text_encoders.clip_g.transformer."},
+    {GEN_PART_TEXT_ENCODER_2, "text_encoder_2."},
+};
+
+static const struct {
+    gen_part part;
+    const char *name;
+} markers[] = {
+    {GEN_PART_UNET, "out.2.weight"},
+    {GEN_PART_UNET, "conv_norm_out.weight"},
+    {GEN_PART_VAE, "decoder.conv_in.weight"},
+    {GEN_PART_VAE, "encoder.conv_in.weight"},
+    {GEN_PART_VAE, "decoder.layers.0.weight"},
+    {GEN_PART_VAE, "encoder.layers.0.weight"},
+    {GEN_PART_VAE, "3.conv.0.weight"},
+    {GEN_PART_TEXT_ENCODER, "text_model.embeddings.token_embedding.weight"},
+    {GEN_PART_TEXT_ENCODER, "embeddings.token_embedding.weight"},
+    {GEN_PART_TEXT_ENCODER, "token_embedding.weight"},
+    {GEN_PART_TEXT_ENCODER_2, "text_model.embeddings.token_embedding.weight"},
+    {GEN_PART_TEXT_ENCODER_2, "token_embedding.weight"},
+};
+
+/* Leftovers of training and of other programs that files in use carry: never loaded, never
+ * reported.  A * at the end of a name stands for anything. */
+static const char *const ignored_names[] = {
+    "model_ema.*",
+    "betas",
+    "alphas_cumprod*",
+    "sqrt_*",
+    "log_one_minus_*",
+    "posterior_*",
+    "logvar",
+    "denoiser.sigmas",
+    "lvlb_weights",
+    "scale_factor",
+    "global_step",
+    "optimizer*",
+    "lr_schedulers*",
+    "callbacks*",
+    "epoch",
+    "loss.*",
+    "first_stage_model.loss.*",
+    "edm_mean",
+    "edm_std",
+    "v_pred",
+    "ztsnr",
+    "vision_model.*",
+    "visual_projection.*",
+    "visual.*",
+    "cond_stage_model.model.visual.*",
+    "model_mean_type",
+};
+static const char *const ignored_endings[] = {".position_ids", ".attn_mask", ".logit_scale"};
+
+/* In a part: there, but only some uses need it. */
+static const char *const spare_names[] = {"text_projection.weight", "logit_scale"};
+
+/* The original text model of SD 2 has 24 blocks and the output of the 23rd is used. */
+enum { SD2_TEXT_BLOCKS = 23 };
+
+/* ---- matching ------------------------------------------------------------------------------- */
+
+enum { MAX_NUMBERS = 4 };
+
+static bool starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool ends_with(const char *s, const char *ending)
+{
+    const size_t n = strlen(s), m = strlen(ending);
+    return n >= m && strcmp(s + n - m, ending) == 0;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Matches the beginning of a name; returns the rest ("" or ".something") or NULL. */
+static const char *match(const char *pattern, const char *name, int *numbers)
+{
+    int count = 0;
+    for (; *pattern; pattern++) {
+        if (*pattern != '#') {
+            if (*name++ != *pattern)
+                return NULL;
+            continue;
+        }
+        int n = 0, digits = 0;
+        for (; is_digit(*name) && digits < 4; digits++)
+            n = 10 * n + (*name++ - '0');
+        if (digits == 0 || count == MAX_NUMBERS)
+            return NULL;
+        numbers[count++] = n;
+    }
+    return *name == '\0' || *name == '.' ? name : NULL;
+}
+
+static const rule *find_rule(const rule *rules, const char *name, int *numbers, const char **rest)
+{
+    for (; rules->from; rules++) {
+        *rest = match(rules->from, name, numbers);
+        if (*rest && (rules->kind == ANY_REST || **rest == '\0'))
+            return rules;
+    }
+    return NULL;
+}
+
+/* What the rules have to know of a file. */
+typedef struct layout {
+    const char *prefix[GEN_NUM_PARTS]; /* NULL: the part is not there */
+    const rule *vae_rules;
+    int blocks_per_stage;
+    int vae_levels;
+    const char *label_name;
+    bool has_open_clip_of_sd2;
+} layout;
+
+static const rule *rules_of(const layout *l, gen_part part)
+{
+    switch (part) {
+    case GEN_PART_UNET:
+        return unet_rules;
+    case GEN_PART_VAE:
+        return l->vae_rules;
+    case GEN_PART_TEXT_ENCODER:
+    case GEN_PART_TEXT_ENCODER_2:
+        return text_rules;
+    default:
+        return NULL;
+    }
+}
+
+/* Finds the tensor prefix + name. */
+static gen_weight *find_in(const gen_weights *file, const char *prefix, const char *name)
+{
+    char full[256];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    return gen_weights_find(file, full);
+}
+
+/* The prefix of a part, or NULL.  With `whole`, the file is known to be that part. */
+static const char *find_prefix(const gen_weights *file, gen_part part, bool whole)
+{
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        for (size_t k = 0; k < sizeof markers / sizeof markers[0]; k++)
+            if (places[i].part == part && markers[k].part == part &&
+                find_in(file, places[i].prefix, markers[k].name))
+                return places[i].prefix;
+    return whole ? "" : NULL;
+}
+
+/* Skips the prefix of a part; NULL when the name has another. */
+static const char *below(const char *prefix, const char *name)
+{
+    return prefix && starts_with(name, prefix) ? name + strlen(prefix) : NULL;
+}
+
+/* Reads off the numbers that some rules need. */
+static void measure(layout *l, const gen_weights *file)
+{
+    l->blocks_per_stage = 0;
+    for (size_t i = 0; i < gen_weights_count(file); i++) {
+        const gen_weight *w = gen_weights_at(file, i);
+        int k[MAX_NUMBERS] = {0};
+        const char *name = below(l->prefix[GEN_PART_UNET], w->name);
+        if (name && match("input_blocks.#.0.op", name, k) && k[0] > 0 &&
+            (l->blocks_per_stage == 0 || k[0] < l->blocks_per_stage))
+            l->blocks_per_stage = k[0]; /* the first downsampler ends the first stage */
+        if (name && ends_with(name, ".attn2.to_k.weight") && w->rank >= 2 && w->dims[1] == 1024)
+            l->label_name = "class_embedding";
+        name = below(l->prefix[GEN_PART_VAE], w->name);
+        if (name && match("decoder.up.#", name, k) && k[0] >= l->vae_levels)
+            l->vae_levels = k[0] + 1;
+    }
+    if (l->blocks_per_stage == 0)
+        l->blocks_per_stage = 3;
+}
+
+static void find_layout(layout *l, const gen_weights *file, gen_part whole)
+{
+    *l = (layout){.vae_rules = vae_rules, .label_name = "add_embedding"};
+    for (int part = 0; part < GEN_NUM_PARTS; part++)
+        l->prefix[part] = find_prefix(file, (gen_part)part, part == (int)whole);
+    for (int part = 0; part < GEN_NUM_PARTS; part++) /* names without prefix go to one part */
+        if (whole != GEN_PART_OTHER && part != (int)whole && l->prefix[part] &&
+            *l->prefix[part] == '\0')
+            l->prefix[part] = NULL;
+    const char *text = l->prefix[GEN_PART_TEXT_ENCODER];
+    l->has_open_clip_of_sd2 = text && strcmp(text, "cond_stage_model.model.") == 0;
+    const char *vae = l->prefix[GEN_PART_VAE];
+    if (vae && find_in(file, vae, "3.conv.0.weight"))
+        l->vae_rules = find_in(file, vae, "0.weight") ? tiny_encoder_rules : tiny_decoder_rules;
+    measure(l, file);
+}
+
+/* The part a tensor belongs to; *name becomes its name without the prefix. */
+static gen_part part_of(const layout *l, const char **name)
+{
+    gen_part bare = GEN_PART_OTHER;
+    for (int part = 0; part < GEN_NUM_PARTS; part++) {
+        const char *rest = below(l->prefix[part], *name);
+        if (rest && rest > *name) {
+            *name = rest;
+            return (gen_part)part;
+        }
+        if (rest && bare == GEN_PART_OTHER)
+            bare = (gen_part)part;
+    }
+    return bare;
+}
+
+static bool is_ignored(const layout *l, const char *name)
+{
+    for (size_t i = 0; i < sizeof ignored_names / sizeof ignored_names[0]; i++) {
+        const char *pattern = ignored_names[i];
+        const size_t n = strlen(pattern);
+        if (pattern[n - 1] == '*' ? strncmp(name, pattern, n - 1) == 0 : strcmp(name, pattern) == 0)
+            return true;
+    }
+    for (size_t i = 0; i < sizeof ignored_endings / sizeof ignored_endings[0]; i++)
+        if (ends_with(name, ignored_endings[i]) || strcmp(name, ignored_endings[i] + 1) == 0)
+            return true;
+    int k[MAX_NUMBERS];
+    const char *text = below(l->prefix[GEN_PART_TEXT_ENCODER], name);
+    return l->has_open_clip_of_sd2 && text && match("transformer.resblocks.#", text, k) &&
+           k[0] >= SD2_TEXT_BLOCKS;
+}
+
+/* ---- contents ------------------------------------------------------------------------------- */
+
+void gen_keymap_examine(const gen_weights *file, gen_file_contents *out)
+{
+    static const char *const lora[] = {".lora_down.weight", ".lora_up.weight",
+                                       ".lora_A.weight",    ".lora_B.weight",
+                                       ".lora.up.weight",   ".hada_w1_a",
+                                       ".lokr_w1",          ".lokr_w1_a",
+                                       "_lora.up.weight",   ".lora_A.default.weight"};
+    layout l;
+    find_layout(&l, file, GEN_PART_OTHER);
+    *out = (gen_file_contents){0};
+    for (size_t i = 0; i < gen_weights_count(file); i++) {
+        const char *name = gen_weights_at(file, i)->name;
+        for (size_t k = 0; k < sizeof lora / sizeof lora[0]; k++)
+            out->is_lora = out->is_lora || ends_with(name, lora[k]);
+        out->is_control = out->is_control || starts_with(name, "control_model.") ||
+                          starts_with(name, "controlnet_cond_embedding.") ||
+                          starts_with(name, "input_hint_block.");
+        if (is_ignored(&l, name)) {
+            out->num_ignored++;
+            continue;
+        }
+        const gen_part part = part_of(&l, &name);
+        if (part == GEN_PART_OTHER)
+            out->num_other++;
+        else
+            out->num_tensors[part]++;
+    }
+    out->is_embedding = gen_weights_find(file, "emb_params") ||
+                        (gen_weights_find(file, "clip_l") && gen_weights_find(file, "clip_g"));
+    out->is_t5 = gen_weights_find(file, "encoder.block.0.layer.0.SelfAttention.q.weight") != NULL;
+}
+
+/* ---- renaming ------------------------------------------------------------------------------- */
+
+typedef struct renamed {
+    gen_weight *source;
+    const char *name; /* with '?' for a fused tensor */
+    bool is_transposed;
+} renamed;
+
+typedef struct text_buffer {
+    char text[320];
+    size_t used;
+    bool overflowed;
+} text_buffer;
+
+static void append(text_buffer *b, const char *s, size_t n)
+{
+    if (b->used + n >= sizeof b->text) {
+        b->overflowed = true;
+        return;
+    }
+    memcpy(b->text + b->used, s, n);
+    b->used += n;
+    b->text[b->used] = '\0';
+}
+
+static void append_number(text_buffer *b, int n)
+{
+    char digits[16];
+    append(b, digits, (size_t)snprintf(digits, sizeof digits, "%d", n));
+}
+
+static void expand(text_buffer *b, const layout *l, const char *to, const int *k)
+{
+    const int s = l->blocks_per_stage;
+    for (; *to; to++) {
+        if (*to != '$') {
+            append(b, to, 1);
+            continue;
+        }
+        switch (*++to) {
+        case '0':
+            append_number(b, k[0]);
+            break;
+        case '1':
+            append_number(b, k[1]);
+            break;
+        case 'a':
+            append_number(b, (k[0] - 1) / s);
+            break;
+        case 'b':
+            append_number(b, (k[0] - 1) % s);
+            break;
+        case 'c':
+            append_number(b, k[0] / s);
+            break;
+        case 'd':
+            append_number(b, k[0] % s);
+            break;
+        case 'r':
+            append_number(b, l->vae_levels - 1 - k[0]);
+            break;
+        case 'm':
+            append_number(b, k[0] - 1);
+            break;
+        case 'l':
+            append(b, l->label_name, strlen(l->label_name));
+            break;
+        }
+    }
+}
+
+/* Applies the rules to a name without prefix; names that no rule knows stay. */
+static void rename_key(text_buffer *b, bool *is_transposed, const layout *l, const rule *rules,
+                       const char *name)
+{
+    *is_transposed = false;
+    while (rules) {
+        int k[MAX_NUMBERS] = {0};
+        const char *rest;
+        const rule *r = find_rule(rules, name, k, &rest);
+        if (!r)
+            break;
+        expand(b, l, r->to, k);
+        *is_transposed = r->kind == TRANSPOSED;
+        name = rest;
+        rules = r->tail;
+        if (rules && *name == '.')
+            append(b, name++, 1);
+    }
+    append(b, name, strlen(name));
+}
+
+enum { MAX_STAGES = 16, MAX_LAYERS = 32 };
+
+/* Which numbers stages and layers of a UNet have, and which they get. */
+typedef struct numbering {
+    const char *stages, *layers, *attentions, *others;
+    bool has_stage[MAX_STAGES], has_layer[MAX_STAGES][MAX_LAYERS];
+} numbering;
+
+static int rank_of(const bool *present, int i)
+{
+    int rank = 0;
+    for (int k = 0; k < i; k++)
+        rank += present[k];
+    return rank;
+}
+
+/* Notes the stage and, for a resnet, the layer of a name. */
+static void note_numbers(numbering *n, const char *name)
+{
+    int k[MAX_NUMBERS] = {0};
+    if (match(n->stages, name, k) && k[0] < MAX_STAGES)
+        n->has_stage[k[0]] = true;
+    if (match(n->layers, name, k) && k[0] < MAX_STAGES && k[1] < MAX_LAYERS)
+        n->has_layer[k[0]][k[1]] = true;
+}
+
+/* The name with stages and layers counted without gaps; false when it is not of this numbering. */
+static bool close_gaps(text_buffer *b, const numbering *n, const char *name)
+{
+    int k[MAX_NUMBERS] = {0};
+    const char *rest;
+    const bool is_resnet = (rest = match(n->layers, name, k)) != NULL;
+    if (!is_resnet && !(rest = match(n->attentions, name, k))) {
+        if (!(rest = match(n->stages, name, k)) || k[0] >= MAX_STAGES)
+            return false;
+        append(b, n->stages, strlen(n->stages) - 1);
+        append_number(b, rank_of(n->has_stage, k[0]));
+        append(b, rest, strlen(rest));
+        return true;
+    }
+    if (k[0] >= MAX_STAGES || k[1] >= MAX_LAYERS)
+        return false;
+    append(b, n->stages, strlen(n->stages) - 1);
+    append_number(b, rank_of(n->has_stage, k[0]));
+    append(b, is_resnet ? ".resnets." : ".attentions.", is_resnet ? 9 : 12);
+    append_number(b, n->has_layer[k[0]][k[1]] ? rank_of(n->has_layer[k[0]], k[1]) : k[1]);
+    append(b, rest, strlen(rest));
+    return true;
+}
+
+static gen_status compact(renamed *names, size_t count, gen_arena *arena, gen_error *err)
+{
+    numbering sides[2] = {
+        {"down_blocks.#", "down_blocks.#.resnets.#", "down_blocks.#.attentions.#"},
+        {"up_blocks.#", "up_blocks.#.resnets.#", "up_blocks.#.attentions.#"},
+    };
+    for (size_t i = 0; i < count; i++)
+        for (int side = 0; side < 2; side++)
+            note_numbers(&sides[side], names[i].name);
+    for (size_t i = 0; i < count; i++)
+        for (int side = 0; side < 2; side++) {
+            text_buffer b = {.used = 0};
+            if (!close_gaps(&b, &sides[side], names[i].name) || b.overflowed)
+                continue;
+            if (strcmp(b.text, names[i].name) != 0 &&
+                !(names[i].name = gen_arena_strdup(arena, b.text)))
+                return gen_no_memory(err, "tensor names", b.used);
+        }
+    return GEN_OK;
+}
+
+/* ---- adding --------------------------------------------------------------------------------- */
+
+static gen_status add_one(gen_weights *into, const renamed *r, const char *name, int rank,
+                          const int64_t *dims, const void *data, size_t size, bool owned,
+                          gen_error *err)
+{
+    GEN_TRY(gen_weights_add(into, name, r->source->file, r->source->file_name, r->source->dtype,
+                            rank, dims, data, size, owned, err));
+    gen_weight *added = gen_weights_at(into, gen_weights_count(into) - 1);
+    added->is_mapped = r->source->is_mapped && !owned;
+    for (size_t i = 0; i < sizeof spare_names / sizeof spare_names[0]; i++)
+        added->is_ignored = added->is_ignored || strcmp(name, spare_names[i]) == 0;
+    return GEN_OK;
+}
+
+/* in_proj [3D, ...] as q, k and v [D, ...]: views of its rows. */
+static gen_status add_fused(gen_weights *into, const renamed *r, gen_error *err)
+{
+    const gen_weight *w = r->source;
+    const char *mark = strchr(r->name, '?');
+    if (w->rank < 1 || w->dims[0] % 3 != 0)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: tensor \"%s\" has %" PRId64 " rows, expected q, k and v in a multiple "
+                        "of three",
+                        w->file, w->file_name, w->rank ? w->dims[0] : 1);
+    int64_t dims[GEN_MAX_RANK];
+    memcpy(dims, w->dims, sizeof dims);
+    dims[0] /= 3;
+    for (int i = 0; i < 3; i++) {
+        char name[320];
+        snprintf(name, sizeof name, "%.*s%c%s", (int)(mark - r->name), r->name, "qkv"[i], mark + 1);
+        const char *data = w->data ? (const char *)w->data + (size_t)i * (w->size / 3) : NULL;
+        GEN_TRY(add_one(into, r, name, w->rank, dims, data, w->size / 3, false, err));
+    }
+    return GEN_OK;
+}
+
+/* [D,P] stored for x M becomes [P,D] for x W^T: a copy, which the set owns. */
+static gen_status add_transposed(gen_weights *into, const renamed *r, gen_error *err)
+{
+    const gen_weight *w = r->source;
+    if (w->rank != 2)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: tensor \"%s\" has %d dimensions, expected a matrix", w->file,
+                        w->file_name, w->rank);
+    const int64_t dims[2] = {w->dims[1], w->dims[0]};
+    if (!w->data)
+        return add_one(into, r, r->name, 2, dims, NULL, w->size, false, err);
+    char *copy = gen_malloc(w->size);
+    if (!copy)
+        return gen_no_memory(err, w->file_name, w->size);
+    const size_t rows = (size_t)w->dims[0], cols = (size_t)w->dims[1];
+    const size_t n = gen_dtype_size(w->dtype);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < cols; k++)
+            memcpy(copy + (k * rows + i) * n, (const char *)w->data + (i * cols + k) * n, n);
+    return add_one(into, r, r->name, 2, dims, copy, w->size, true, err);
+}
+
+/* Collects the tensors of a part under their new names. */
+static gen_status collect(renamed *names, size_t *count, gen_weights *file, const layout *l,
+                          gen_part part, gen_arena *arena, gen_error *err)
+{
+    for (size_t i = 0; i < gen_weights_count(file); i++) {
+        gen_weight *w = gen_weights_at(file, i);
+        const char *name = w->name;
+        if (is_ignored(l, name)) {
+            w->is_ignored = true;
+            continue;
+        }
+        if (part != GEN_PART_OTHER && part_of(l, &name) != part)
+            continue;
+        text_buffer b = {.used = 0};
+        renamed *r = &names[*count];
+        rename_key(&b, &r->is_transposed, l, rules_of(l, part), name);
+        if (b.overflowed)
+            return gen_fail(err, GEN_ERROR_MODEL, "%s: tensor name \"%.160s\" is too long", w->file,
+                            w->name);
+        r->source = w;
+        r->name = strcmp(b.text, w->name) == 0 ? w->name : gen_arena_strdup(arena, b.text);
+        if (!r->name)
+            return gen_no_memory(err, "tensor names", b.used);
+        w->is_used = true;
+        (*count)++;
+    }
+    return GEN_OK;
+}
+
+gen_status gen_keymap_add(gen_weights *into, gen_weights *file, gen_part part, gen_error *err)
+{
+    layout l;
+    find_layout(&l, file, part);
+    gen_status status = GEN_OK;
+    size_t count = 0;
+    gen_arena *arena = gen_arena_new();
+    renamed *names = gen_calloc(gen_weights_count(file), sizeof *names);
+    if (!arena || !names) {
+        status = gen_no_memory(err, "tensor names", gen_weights_count(file) * sizeof *names);
+        goto done;
+    }
+    if ((status = collect(names, &count, file, &l, part, arena, err)))
+        goto done;
+    const bool is_original = part == GEN_PART_UNET && l.prefix[part] &&
+                             find_in(file, l.prefix[part], "input_blocks.0.0.weight");
+    if (is_original && (status = compact(names, count, arena, err)))
+        goto done;
+    for (size_t i = 0; i < count && !status; i++) {
+        const renamed *r = &names[i];
+        const gen_weight *w = r->source;
+        if (strchr(r->name, '?') && !strchr(w->name, '?'))
+            status = add_fused(into, r, err);
+        else if (r->is_transposed)
+            status = add_transposed(into, r, err);
+        else
+            status = add_one(into, r, r->name, w->rank, w->dims, w->data, w->size, false, err);
+    }
+done:
+    gen_free(names);
+    gen_arena_free(arena);
+    return status;
+}
