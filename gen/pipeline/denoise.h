@@ -1,0 +1,72 @@
+/* denoise.h - a network as the denoisers of the sampler layer.
+ *
+ * A gen_denoise_group answers for several conditions (prompt, negative prompt, ...) at the same
+ * latents, in one run of a plan whose batch is the number of conditions asked.  Its plans are kept
+ * by shape, so that the next picture finds them. */
+#ifndef GEN_PIPELINE_DENOISE_H
+#define GEN_PIPELINE_DENOISE_H
+
+#include "gen/core/network.h"
+#include "gen/core/plan.h"
+#include "samplers/samplers.h"
+
+enum { GEN_MAX_CONDITIONS = 4, GEN_MAX_TIME_IDS = 8 };
+
+/* One condition; pointers are borrowed. */
+typedef struct gen_condition {
+    const float *states;        /* [num_tokens, context_dim] */
+    const float *pooled;        /* [pooled_dim], or NULL */
+} gen_condition;
+
+typedef struct gen_network_instance {
+    const gen_network_class *cls;
+    void *config;
+    gen_network_traits traits;
+    gen_scope weights;
+    gen_backend *backend;
+} gen_network_instance;
+
+/* Plans of one network by shape; the oldest makes room for a new one. */
+enum { GEN_MAX_PLANS = 4 };
+typedef struct gen_plan_cache {
+    struct {
+        gen_plan *plan;
+        gen_network_shape shape;
+        uint64_t last_use;
+    } entries[GEN_MAX_PLANS];
+    uint64_t uses;
+} gen_plan_cache;
+void gen_plan_cache_clear(gen_plan_cache *cache);
+
+/* The plan of a shape, made when it is not there; borrowed from the cache. */
+gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
+                            const gen_network_instance *network, const gen_network_shape *shape,
+                            gen_error *err);
+/* A plan for measuring only; the caller frees it. */
+gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
+                                const gen_network_shape *shape, gen_error *err);
+
+typedef struct gen_denoise_group {
+    const gen_network_instance *network;
+    gen_plan_cache *plans;
+    int64_t height, width, num_tokens;      /* of the latents, of the text */
+    int num_conditions;
+    gen_condition conditions[GEN_MAX_CONDITIONS];
+    float time_ids[GEN_MAX_TIME_IDS];
+    double guidance_scale;                  /* for networks that embed it */
+    /* Called before each run of the network; not OK stops. */
+    gen_status (*poll)(void *self, gen_error *err);
+    void *poll_self;
+
+    float *batch;                           /* scratch for inputs and outputs */
+    size_t batch_size;
+    gen_denoiser_group group;
+    gen_denoiser members[GEN_MAX_CONDITIONS];
+} gen_denoise_group;
+
+/* Completes a group whose fields above `batch` are set; members[i] then is the denoiser of
+ * conditions[i], [H,W,out_channels] raw predictions of [H,W,in_channels] latents. */
+gen_status gen_denoise_group_init(gen_denoise_group *group, gen_error *err);
+void       gen_denoise_group_clear(gen_denoise_group *group);
+
+#endif
