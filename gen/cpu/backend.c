@@ -54,7 +54,6 @@ const int32_t *gen_cpu_i32(const gen_cpu *cpu, const gen_tensor *t)
 static void free_widened(gen_prepared *p)
 {
     gen_free(p->data);
-    gen_free(p);
 }
 
 gen_status gen_cpu_widen(gen_cpu *cpu, const gen_tensor *t, gen_error *err)

@@ -46,6 +46,13 @@ GEN_INLINE vf vf_exp(vf x)
     return vf_mul(vf_exp2_fraction(f), vf_pow2i(n));
 }
 
+/* e^x over the whole range: infinity above 88.73, denormals and zero far below. */
+GEN_INLINE vf vf_exp_wide(vf x)
+{
+    const vf half = vf_exp(vf_mul(x, vf_set1(0.5f)));
+    return vf_select_lt(vf_abs(x), vf_set1(87.0f), vf_exp(x), vf_mul(half, half));
+}
+
 GEN_INLINE vf vf_sigmoid(vf x)
 {
     return vf_div(vf_set1(1.0f), vf_add(vf_set1(1.0f), vf_exp(vf_sub(vf_zero(), x))));
@@ -121,7 +128,7 @@ GEN_INLINE vf vf_act(gen_act act, vf x)
     case GEN_ACT_SIGMOID:
         return vf_sigmoid(x);
     case GEN_ACT_EXP:
-        return vf_exp(x);
+        return vf_exp_wide(x);
     default:
         return x;
     }

@@ -1,0 +1,14 @@
+/* table.c - the kernels of one instruction set. */
+#include "gen/cpu/kernels/gemm_kernels.h"
+#include "gen/cpu/kernels/vector_kernels.h"
+
+#define TEXT_(x) #x
+#define TEXT(x)  TEXT_(x)
+
+extern const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA);
+
+const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA) = {
+    .name = TEXT(GEN_ISA),
+    .gemm = &GEN_KERNEL(gemm),
+    .vector = &GEN_KERNEL(vector),
+};
