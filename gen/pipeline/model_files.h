@@ -8,14 +8,16 @@
 #ifndef GEN_PIPELINE_MODEL_FILES_H
 #define GEN_PIPELINE_MODEL_FILES_H
 
+#include "gen/core/alloc.h"
 #include "gen/core/infer_config.h"
+#include "gen/core/keymap.h"
 #include "gen/core/json.h"
 #include "gen/core/weights.h"
 
 typedef enum gen_files_kind {
     GEN_FILES_DIRECTORY,   /* diffusers directory */
     GEN_FILES_COMPONENT,   /* folder of one component */
-    GEN_FILES_SINGLE,      /* one weight file with one or several components */
+    GEN_FILES_SINGLE       /* one weight file with one or several components */
 } gen_files_kind;
 
 /* One network with its weights. */
@@ -46,6 +48,7 @@ typedef struct gen_model_files {
     bool is_original_layout;   /* the UNet came under the names of the original code */
 
     /* private */
+    gen_file_contents contents; /* of a single file */
     gen_arena *arena;
     gen_weights **sources;     /* tensors under the names of their files */
     int num_sources, max_sources;
@@ -76,8 +79,8 @@ const char *gen_model_files_phrase(const gen_model_files *files);
 gen_status gen_model_files_describe(char **out, const gen_model_files *files, bool as_json,
                                     gen_error *err);
 
-/* After all graphs that will use the weights have been recorded: tensors that none of them asked
- * for.  With `strict` they are an error; else *warning receives one line with their number and the
+/* After all graphs that can use the weights have been recorded (the VAE's encoder, too): tensors
+ * that none of them asked for, or that belong to no component.  With `strict` they are an error; else *warning receives one line with their number and the
  * first names, to be freed with gen_free(), or NULL when there are none. */
 gen_status gen_model_files_check_unused(const gen_model_files *files, bool strict, char **warning,
                                         gen_error *err);
