@@ -118,8 +118,8 @@ void *gen_malloc_aligned(size_t size)
         return p;
     }
     /* Map one alignment more and give the ends back, so that huge pages fit from the start. */
-    char *raw = mmap(NULL, rounded + alignment, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *raw =
+        mmap(NULL, rounded + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED)
         return NULL;
     const size_t head = (alignment - (uintptr_t)raw % alignment) % alignment;

@@ -15,7 +15,7 @@
 typedef struct pass {
     gen_graph *graph;
     gen_backend *backend;
-    int *uses;          /* by tensor id, for owners of memory: nodes that read it, plus outputs */
+    int *uses; /* by tensor id, for owners of memory: nodes that read it, plus outputs */
 } pass;
 
 /* The node behind t when t is all of its output and nobody else reads that; else NULL. */
@@ -109,8 +109,8 @@ static bool fuse_residual(pass *p, gen_node *second)
         if (!is_product(first) || first->epilogue.residual || first->num_inputs >= GEN_MAX_INPUTS ||
             !stores_as(first, second->output) || gen_tensor_owner(residual, NULL)->weight)
             continue;
-        const bool broadcasts = is_row_per_sample(residual, second->output) &&
-                                !same_shape(residual, second->output);
+        const bool broadcasts =
+            is_row_per_sample(residual, second->output) && !same_shape(residual, second->output);
         if (!broadcasts && !same_shape(residual, second->output))
             continue;
         gen_node merged = *first;

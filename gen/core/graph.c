@@ -13,8 +13,8 @@ typedef struct list {
 struct gen_graph {
     gen_arena *arena;
     list nodes, tensors;
-    gen_tensor poisoned;        /* what every op returns after a failure */
-    gen_node unused;            /* what callers write parameters to after a failure */
+    gen_tensor poisoned; /* what every op returns after a failure */
+    gen_node unused;     /* what callers write parameters to after a failure */
     gen_error error;
     bool has_failed;
 };
@@ -40,8 +40,13 @@ gen_status gen_graph_new(gen_graph **out, gen_error *err)
         gen_free(g);
         return gen_no_memory(err, "graph", sizeof *g);
     }
-    g->poisoned = (gen_tensor){.kind = GEN_KIND_VALUE, .rank = 1, .dims = {1}, .ld = 1,
-                               .name = "", .id = -1, .is_poisoned = true};
+    g->poisoned = (gen_tensor){.kind = GEN_KIND_VALUE,
+                               .rank = 1,
+                               .dims = {1},
+                               .ld = 1,
+                               .name = "",
+                               .id = -1,
+                               .is_poisoned = true};
     *out = g;
     return GEN_OK;
 }
@@ -130,7 +135,8 @@ static gen_tensor *new_tensor(gen_graph *g, gen_tensor_kind kind, gen_dtype dtyp
         return gen_graph_fail(g, name, GEN_ERROR_INTERNAL, "rank %d is not possible", rank);
     for (int i = 0; i < rank; i++) {
         if (dims[i] < 1 || dims[i] > MAX_ELEMENTS / elements)
-            return gen_graph_fail(g, name, GEN_ERROR_ARGUMENT, "a tensor of shape %s is not possible",
+            return gen_graph_fail(g, name, GEN_ERROR_ARGUMENT,
+                                  "a tensor of shape %s is not possible",
                                   gen_shape_string(shape, sizeof shape, rank, dims));
         elements *= dims[i];
     }

@@ -152,19 +152,20 @@ static const place places[] = {
 static const struct {
     gen_part part;
     const char *name;
+    int rank;
 } markers[] = {
-    {GEN_PART_UNET, "out.2.weight"},
-    {GEN_PART_UNET, "conv_norm_out.weight"},
-    {GEN_PART_VAE, "decoder.conv_in.weight"},
-    {GEN_PART_VAE, "encoder.conv_in.weight"},
-    {GEN_PART_VAE, "decoder.layers.0.weight"},
-    {GEN_PART_VAE, "encoder.layers.0.weight"},
-    {GEN_PART_VAE, "3.conv.0.weight"},
-    {GEN_PART_TEXT_ENCODER, "text_model.embeddings.token_embedding.weight"},
-    {GEN_PART_TEXT_ENCODER, "embeddings.token_embedding.weight"},
-    {GEN_PART_TEXT_ENCODER, "token_embedding.weight"},
-    {GEN_PART_TEXT_ENCODER_2, "text_model.embeddings.token_embedding.weight"},
-    {GEN_PART_TEXT_ENCODER_2, "token_embedding.weight"},
+    {GEN_PART_UNET, "out.2.weight", 4},
+    {GEN_PART_UNET, "conv_norm_out.weight", 1},
+    {GEN_PART_VAE, "decoder.conv_in.weight", 4},
+    {GEN_PART_VAE, "encoder.conv_in.weight", 4},
+    {GEN_PART_VAE, "decoder.layers.0.weight", 4},
+    {GEN_PART_VAE, "encoder.layers.0.weight", 4},
+    {GEN_PART_VAE, "3.conv.0.weight", 4},
+    {GEN_PART_TEXT_ENCODER, "text_model.embeddings.token_embedding.weight", 2},
+    {GEN_PART_TEXT_ENCODER, "embeddings.token_embedding.weight", 2},
+    {GEN_PART_TEXT_ENCODER, "token_embedding.weight", 2},
+    {GEN_PART_TEXT_ENCODER_2, "text_model.embeddings.token_embedding.weight", 2},
+    {GEN_PART_TEXT_ENCODER_2, "token_embedding.weight", 2},
 };
 
 /* Leftovers of training and of other programs that files in use carry: never loaded, never
@@ -292,10 +293,13 @@ static gen_weight *find_in(const gen_weights *file, const char *prefix, const ch
 static const char *find_prefix(const gen_weights *file, gen_part part, bool whole)
 {
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        for (size_t k = 0; k < sizeof markers / sizeof markers[0]; k++)
-            if (places[i].part == part && markers[k].part == part &&
-                find_in(file, places[i].prefix, markers[k].name))
+        for (size_t k = 0; k < sizeof markers / sizeof markers[0]; k++) {
+            if (places[i].part != part || markers[k].part != part)
+                continue;
+            const gen_weight *w = find_in(file, places[i].prefix, markers[k].name);
+            if (w && w->rank == markers[k].rank)
                 return places[i].prefix;
+        }
     return whole ? "" : NULL;
 }
 

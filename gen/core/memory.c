@@ -24,7 +24,8 @@ static size_t find_gap(const gen_buffer *b, gen_buffer *const *placed, int count
         const gen_buffer *p = placed[i];
         if (p->last < b->first || p->first > b->last)
             continue;
-        if (p->offset > end && p->offset - end >= b->size && p->offset - end - b->size < best_slack) {
+        if (p->offset > end && p->offset - end >= b->size &&
+            p->offset - end - b->size < best_slack) {
             best = end;
             best_slack = p->offset - end - b->size;
         }
@@ -45,8 +46,8 @@ gen_status gen_place_buffers(gen_buffer *buffers, int count, size_t *total, gen_
         return gen_no_memory(err, "memory plan", bytes);
     }
     for (int i = 0; i < count; i++) {
-        buffers[i].size = (buffers[i].size + GEN_ARENA_ALIGNMENT - 1) &
-                          ~(size_t)(GEN_ARENA_ALIGNMENT - 1);
+        buffers[i].size =
+            (buffers[i].size + GEN_ARENA_ALIGNMENT - 1) & ~(size_t)(GEN_ARENA_ALIGNMENT - 1);
         order[i] = &buffers[i];
     }
     qsort(order, (size_t)count, sizeof *order, larger_first);

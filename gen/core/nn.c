@@ -72,8 +72,7 @@ gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_opti
     in[2] = vector_weight(g, w, "bias", k->dims[0]);
     const int64_t dims[4] = {x->dims[0], h / stride + 1, v / stride + 1, k->dims[0]};
     gen_node *n;
-    gen_tensor *y =
-        gen_graph_append(g, GEN_OP_CONV2D, w.path, in[2] ? 3 : 2, in, 4, dims, &n);
+    gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, in[2] ? 3 : 2, in, 4, dims, &n);
     n->p.conv2d = o;
     n->p.conv2d.stride = (int)stride;
     return y;
@@ -90,7 +89,7 @@ static gen_tensor *norm(gen_graph *g, gen_op op, gen_scope w, gen_tensor *x, int
         const char *const names[2] = {"weight", "bias"};
         for (int i = 0; i < (op == GEN_OP_RMS_NORM ? 1 : 2); i++) {
             if (!gen_has(w, names[i]))
-                return gen_weight_tensor(g, w, names[i]);       /* reports it missing */
+                return gen_weight_tensor(g, w, names[i]); /* reports it missing */
             in[num_inputs++] = vector_weight(g, w, names[i], c);
         }
     }
@@ -107,8 +106,9 @@ gen_tensor *gen_group_norm(gen_graph *g, gen_scope w, gen_tensor *x, int groups,
     if (x->is_poisoned)
         return x;
     if (groups < 1 || x->rank < 2 || last_dim(x) % groups)
-        return gen_graph_fail(g, w.path, GEN_ERROR_MODEL, "%d groups do not divide the channels of %s",
-                              groups, SHAPE(shape, x));
+        return gen_graph_fail(g, w.path, GEN_ERROR_MODEL,
+                              "%d groups do not divide the channels of %s", groups,
+                              SHAPE(shape, x));
     return norm(g, GEN_OP_GROUP_NORM, w, x, groups, eps);
 }
 

@@ -23,7 +23,7 @@ struct gen_plan {
 
 /* Tensors that share memory because one is computed in place of the other have one buffer. */
 typedef struct lifetimes {
-    int *buffer_of;         /* by tensor id, -1: no memory in the arena */
+    int *buffer_of; /* by tensor id, -1: no memory in the arena */
     gen_buffer *buffers;
     int count;
 } lifetimes;

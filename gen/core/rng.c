@@ -16,12 +16,13 @@
 #include <math.h>
 #include <string.h>
 
-#define TWO_PI 6.283185307179586476925286766559
-#define MT_SIZE 624
-#define MT_SHIFT 397
+#define TWO_PI      6.283185307179586476925286766559
+#define MT_SIZE     624
+#define MT_SHIFT    397
 #define TORCH_BLOCK 16 /* torch: size of a block of the vectorised normal fill */
 
-/* ---- MT19937 (Matsumoto & Nishimura 1998) ------------------------------------------------------ */
+/* ---- MT19937 (Matsumoto & Nishimura 1998) ------------------------------------------------------
+ */
 
 static void mt_seed(gen_rng *rng, uint32_t seed)
 {
@@ -111,7 +112,8 @@ static void torch_normal(gen_rng *rng, float *out, size_t n)
     }
 }
 
-/* ---- Philox 4x32-10 (Salmon et al. 2011) ------------------------------------------------------- */
+/* ---- Philox 4x32-10 (Salmon et al. 2011) -------------------------------------------------------
+ */
 
 static void philox(uint64_t key, uint64_t low, uint64_t high, uint32_t out[4])
 {
@@ -134,7 +136,8 @@ static double unit(uint32_t u)
     return (double)u * 0x1p-32 + 0x1p-33;
 }
 
-/* Number `which` (0..3) of the four normals of a block, as curand_normal4 orders them: sine first. */
+/* Number `which` (0..3) of the four normals of a block, as curand_normal4 orders them: sine first.
+ */
 static double philox_normal(const uint32_t block[4], int which)
 {
     const uint32_t *pair = block + (which & 2);
@@ -142,7 +145,8 @@ static double philox_normal(const uint32_t block[4], int which)
     return which & 1 ? r * cos(v) : r * sin(v);
 }
 
-/* ---- cuda -------------------------------------------------------------------------------------- */
+/* ---- cuda --------------------------------------------------------------------------------------
+ */
 
 /* Where element i of a draw of n comes from: its block and its place in the block. */
 static int cuda_block(const gen_rng *rng, size_t i, size_t n, uint32_t block[4])
@@ -161,7 +165,8 @@ static void cuda_advance(gen_rng *rng, size_t n)
         rng->draw += ((uint64_t)n - 1) / threads / 4 + 1;
 }
 
-/* ---- gen --------------------------------------------------------------------------------------- */
+/* ---- gen ---------------------------------------------------------------------------------------
+ */
 
 /* splitmix64: neighbouring seeds get unrelated keys, and none is that of the cuda stream. */
 static uint64_t scramble(uint64_t seed)
@@ -172,7 +177,8 @@ static uint64_t scramble(uint64_t seed)
     return z ^ (z >> 31);
 }
 
-/* ---- the interface ----------------------------------------------------------------------------- */
+/* ---- the interface -----------------------------------------------------------------------------
+ */
 
 void gen_rng_init(gen_rng *rng, gen_rng_kind kind, uint64_t seed)
 {
@@ -262,13 +268,14 @@ void gen_rng_integers(gen_rng *rng, int64_t low, int64_t high, int64_t *out, siz
         rng->draw++;
 }
 
-/* ---- names ------------------------------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------------------------------
+ */
 
 static const struct {
     const char *name;
     gen_rng_kind kind;
 } NAMES[] = {
-    {"gen", GEN_RNG_GEN},         /* the first name of a kind is the one shown */
+    {"gen", GEN_RNG_GEN}, /* the first name of a kind is the one shown */
     {"torch-cpu", GEN_RNG_TORCH_CPU},
     {"cpu", GEN_RNG_TORCH_CPU},
     {"comfy", GEN_RNG_TORCH_CPU},

@@ -35,9 +35,9 @@ struct gen_pool {
     gen_task task;
     void *arg;
     int num_tasks;
-    _Alignas(LINE) atomic_uint generation;  /* futex word of the workers */
+    _Alignas(LINE) atomic_uint generation; /* futex word of the workers */
     _Alignas(LINE) atomic_int ticket;
-    _Alignas(LINE) atomic_uint busy;        /* futex word of the caller */
+    _Alignas(LINE) atomic_uint busy; /* futex word of the caller */
     _Alignas(LINE) atomic_int sleepers;
     _Alignas(LINE) atomic_int stop, resting;
     _Alignas(LINE) atomic_uint barrier_count, barrier_phase;
@@ -108,8 +108,7 @@ static void *worker_main(void *arg)
         if (atomic_load(&pool->stop))
             return NULL;
         work(pool, w->index);
-        if (atomic_fetch_sub(&pool->busy, 1) == 1 &&
-            atomic_load(&pool->sleepers) > 0)
+        if (atomic_fetch_sub(&pool->busy, 1) == 1 && atomic_load(&pool->sleepers) > 0)
             futex_wake_all(&pool->busy);
     }
 }

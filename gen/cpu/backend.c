@@ -9,24 +9,31 @@
 #include "gen/cpu/openblas.h"
 
 static const gen_cpu_op *const ops[GEN_NUM_OPS] = {
-    [GEN_OP_LINEAR] = &gen_cpu_linear,         [GEN_OP_CONV2D] = &gen_cpu_conv2d,
-    [GEN_OP_GROUP_NORM] = &gen_cpu_group_norm, [GEN_OP_LAYER_NORM] = &gen_cpu_layer_norm,
-    [GEN_OP_RMS_NORM] = &gen_cpu_rms_norm,     [GEN_OP_ATTENTION] = &gen_cpu_attention,
-    [GEN_OP_UNARY] = &gen_cpu_unary,           [GEN_OP_BINARY] = &gen_cpu_binary,
-    [GEN_OP_AFFINE] = &gen_cpu_affine,         [GEN_OP_GLU] = &gen_cpu_glu,
-    [GEN_OP_CONCAT] = &gen_cpu_concat,         [GEN_OP_UPSAMPLE] = &gen_cpu_upsample,
-    [GEN_OP_EMBEDDING] = &gen_cpu_embedding,   [GEN_OP_PERMUTE] = &gen_cpu_permute,
+    [GEN_OP_LINEAR] = &gen_cpu_linear,
+    [GEN_OP_CONV2D] = &gen_cpu_conv2d,
+    [GEN_OP_GROUP_NORM] = &gen_cpu_group_norm,
+    [GEN_OP_LAYER_NORM] = &gen_cpu_layer_norm,
+    [GEN_OP_RMS_NORM] = &gen_cpu_rms_norm,
+    [GEN_OP_ATTENTION] = &gen_cpu_attention,
+    [GEN_OP_UNARY] = &gen_cpu_unary,
+    [GEN_OP_BINARY] = &gen_cpu_binary,
+    [GEN_OP_AFFINE] = &gen_cpu_affine,
+    [GEN_OP_GLU] = &gen_cpu_glu,
+    [GEN_OP_CONCAT] = &gen_cpu_concat,
+    [GEN_OP_UPSAMPLE] = &gen_cpu_upsample,
+    [GEN_OP_EMBEDDING] = &gen_cpu_embedding,
+    [GEN_OP_PERMUTE] = &gen_cpu_permute,
     [GEN_OP_COPY] = &gen_cpu_copy,
 };
 
 /* What a compiled plan keeps here. */
 typedef struct cpu_plan {
-    gen_arena *arena;               /* op states */
+    gen_arena *arena; /* op states */
     gen_cpu_step *steps;
     int num_steps;
 } cpu_plan;
 
-enum { WIDENED = 1 };               /* the prepared layout of gen_cpu_widen() */
+enum { WIDENED = 1 }; /* the prepared layout of gen_cpu_widen() */
 
 static size_t round_up(size_t n, size_t unit)
 {
@@ -74,7 +81,10 @@ gen_status gen_cpu_widen(gen_cpu *cpu, const gen_tensor *t, gen_error *err)
         return gen_no_memory(err, w->name, n * sizeof *data);
     }
     gen_to_f32(data, w->data, w->dtype, n);
-    *p = (gen_prepared){.owner = cpu, .layout = WIDENED, .data = data, .size = n * sizeof *data,
+    *p = (gen_prepared){.owner = cpu,
+                        .layout = WIDENED,
+                        .data = data,
+                        .size = n * sizeof *data,
                         .free = free_widened};
     gen_weight_add_prepared(w, p);
     return GEN_OK;
@@ -140,7 +150,8 @@ static gen_status check_limit(const gen_cpu *cpu, const gen_plan_stats *stats, g
     const size_t limit = cpu->options.mem_limit, wanted = stats->arena + stats->scratch;
     if (!limit || wanted <= limit)
         return GEN_OK;
-    return gen_fail(err, GEN_ERROR_MEMORY, "%.0f MiB of working memory are needed, the limit is %.0f MiB",
+    return gen_fail(err, GEN_ERROR_MEMORY,
+                    "%.0f MiB of working memory are needed, the limit is %.0f MiB",
                     (double)wanted / 0x1p20, (double)limit / 0x1p20);
 }
 
@@ -302,13 +313,14 @@ static gen_status choose_isa(gen_cpu_isa *isa, gen_error *err)
         if (strcmp(wanted, names[i]))
             continue;
         if (!has_isa((gen_cpu_isa)i))
-            return gen_fail(err, GEN_ERROR_ARGUMENT, "GEN_CPU=%s: this CPU does not have it; the best here is %s",
-                            wanted, names[*isa]);
+            return gen_fail(err, GEN_ERROR_ARGUMENT,
+                            "GEN_CPU=%s: this CPU does not have it; the best here is %s", wanted,
+                            names[*isa]);
         *isa = (gen_cpu_isa)i;
         return GEN_OK;
     }
-    return gen_fail(err, GEN_ERROR_ARGUMENT, "GEN_CPU=%s is not known, expected generic, avx2 or avx512",
-                    wanted);
+    return gen_fail(err, GEN_ERROR_ARGUMENT,
+                    "GEN_CPU=%s is not known, expected generic, avx2 or avx512", wanted);
 }
 
 gen_status gen_cpu_open(gen_backend **out, const gen_cpu_options *options, gen_error *err)
@@ -325,9 +337,11 @@ gen_status gen_cpu_open(gen_backend **out, const gen_cpu_options *options, gen_e
     cpu->gemm = cpu->options.gemm;
     gen_status status = GEN_OK;
     if (cpu->gemm == GEN_GEMM_AUTO) /* the generic kernel is the slower one where a BLAS works */
-        cpu->gemm = isa == GEN_CPU_GENERIC && gen_openblas_works() ? GEN_GEMM_OPENBLAS : GEN_GEMM_OWN;
+        cpu->gemm =
+            isa == GEN_CPU_GENERIC && gen_openblas_works() ? GEN_GEMM_OPENBLAS : GEN_GEMM_OWN;
     else if (cpu->gemm == GEN_GEMM_OPENBLAS && !gen_openblas_works())
-        status = gen_fail(err, GEN_ERROR_DEVICE, "OpenBLAS computes a known product wrongly on this CPU");
+        status = gen_fail(err, GEN_ERROR_DEVICE,
+                          "OpenBLAS computes a known product wrongly on this CPU");
     if (!status)
         status = gen_pool_new(&cpu->pool, cpu->options.num_threads, err);
     if (status) {

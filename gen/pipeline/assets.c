@@ -51,8 +51,8 @@ gen_status gen_find_asset(char **out, const char *name, gen_error *err)
         path = if_there(GEN_SOURCE_ASSETS, name);
 #endif
     if (!path) {
-        gen_fail(err, GEN_ERROR_MODEL, "%s: not found in GEN_ASSETS or share/gen beside the program",
-                 name);
+        gen_fail(err, GEN_ERROR_MODEL,
+                 "%s: not found in GEN_ASSETS or share/gen beside the program", name);
         return gen_hint(err, "install gen completely, set GEN_ASSETS, or name a model with -m");
     }
     *out = path;

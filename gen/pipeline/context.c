@@ -10,7 +10,7 @@
 
 const char *gen_version(void)
 {
-#define TEXT(x) #x
+#define TEXT(x)          #x
 #define VERSION(a, b, c) TEXT(a) "." TEXT(b) "." TEXT(c)
     return VERSION(GEN_VERSION_MAJOR, GEN_VERSION_MINOR, GEN_VERSION_PATCH);
 }
@@ -71,8 +71,8 @@ static gen_status choose_gemm(gen_cpu_options *options, const char *name, gen_er
     else if (strcmp(name, "openblas") == 0)
         options->gemm = GEN_GEMM_OPENBLAS;
     else
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "gemm: \"%s\" is not known, expected own or openblas",
-                        name);
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "gemm: \"%s\" is not known, expected own or openblas", name);
     return GEN_OK;
 }
 
@@ -84,7 +84,8 @@ static gen_status choose_precision(gen_cpu_options *options, const char *name, g
         options->conv = GEN_CONV_EXACT;
     else
         return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "precision: \"%s\" is not available on the CPU, expected auto or f32", name);
+                        "precision: \"%s\" is not available on the CPU, expected auto or f32",
+                        name);
     return GEN_OK;
 }
 

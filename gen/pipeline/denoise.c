@@ -149,9 +149,8 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
         char name[192];
         GEN_TRY(set_inputs(g, plan, x, at->time, members, count, err));
         GEN_TRY(gen_plan_trace(plan, name, sizeof name, err));
-        return gen_fail(err, GEN_ERROR_INTERNAL,
-                        "step %d of %d: %s: a value is not finite", at->step + 1, at->num_steps,
-                        name[0] ? name : "sample_out");
+        return gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite",
+                        at->step + 1, at->num_steps, name[0] ? name : "sample_out");
     }
     for (int i = 0; i < count; i++)
         memcpy(out[i], g->batch + (size_t)i * n, n * sizeof **out);
@@ -174,8 +173,8 @@ gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
 {
     const gen_network_traits *t = &g->network->traits;
     const size_t positions = (size_t)(g->height * g->width);
-    size_t each = positions * (size_t)(t->in_channels > t->out_channels ? t->in_channels
-                                                                         : t->out_channels);
+    size_t each =
+        positions * (size_t)(t->in_channels > t->out_channels ? t->in_channels : t->out_channels);
     each = larger(each, (size_t)g->num_tokens * (size_t)t->context_dim);
     each = larger(each, (size_t)t->pooled_dim + (size_t)t->num_time_ids + (size_t)t->guidance_dim);
     g->batch_size = each * (size_t)g->num_conditions;

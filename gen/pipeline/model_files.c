@@ -228,6 +228,17 @@ static gen_part part_of_class(const char *class_name)
     return GEN_PART_OTHER;
 }
 
+/* The name a component of this class has in a diffusers directory. */
+static const char *name_of_class(const char *class_name, gen_part part)
+{
+    if (part < GEN_NUM_PARTS)
+        return part_names[part];
+    if (strncmp(class_name, "Autoencoder", 11) == 0)
+        return "vae";
+    return strstr(class_name, "TextModel") || strstr(class_name, "EncoderModel") ? "text_encoder"
+                                                                                 : "transformer";
+}
+
 /* Opens a folder with config.json and weights; `name` NULL: named after its class. */
 static gen_status open_component(gen_model_files *files, const char *name, const char *folder,
                                  const char *default_class, gen_error *err)
@@ -249,9 +260,7 @@ static gen_status open_component(gen_model_files *files, const char *name, const
     c->class_name = *class_of(c->config) ? class_of(c->config) : default_class;
     const gen_part part = part_of_class(c->class_name);
     if (!name)
-        c->name = part < GEN_NUM_PARTS                   ? part_names[part]
-                  : strstr(c->class_name, "Autoencoder") ? "vae"
-                                                         : "transformer";
+        c->name = name_of_class(c->class_name, part);
     if (!scan.best || (scan.best_rank >= 20 && scan.num_best > 1))
         return no_weights(&scan, folder, err);
     if (!(path = join(files, folder, scan.best)))
@@ -355,10 +364,12 @@ static gen_status open_loose_folder(gen_model_files *files, const char *folder, 
     }
     if (!scan.best) {
         no_weights(&scan, folder, err);
-        if (!scan.shard && !scan.foreign)
+        if (!scan.shard && !scan.foreign) {
             gen_fail(err, GEN_ERROR_MODEL,
                      "%s: not a model: no model_index.json, no config.json, no .safetensors file",
                      folder);
+            gen_hint(err, "give a diffusers directory or a .safetensors file");
+        }
         return GEN_ERROR_MODEL;
     }
     const char *path = join(files, folder, scan.best);
@@ -511,6 +522,9 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
         gen_hint(err, "pass it with --vae, or give -m a file with a UNet; `gen info FILE` shows "
                       "what a file holds");
+    } else if (is_denoiser && gen_model_files_find(files, "transformer")) {
+        gen_fail(err, GEN_ERROR_MODEL, "%s is %s, which gen cannot run", files->path, phrase);
+        gen_hint(err, "give -m a model with a UNet");
     } else if (is_denoiser) {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
         gen_hint(err, "give -m a file with a UNet; `gen info FILE` shows what a file holds");

@@ -187,7 +187,7 @@ static void describe_text(report *r, const gen_model_files *files)
     }
     if (files->scheduler)
         print(r, "  %-15s %s\n", "scheduler", scheduler_class(files));
-    if (gen_model_files_find(files, "unet"))
+    if (gen_model_files_find(files, "unet") && files->kind != GEN_FILES_COMPONENT)
         print(r, "  %-15s %s%s\n", "prediction",
               prediction_of(files) ? prediction_of(files) : "not said by the file",
               files->is_zero_snr ? ", zero terminal SNR" : "");

@@ -69,7 +69,8 @@ static gen_status encode_stage(gen_prompt_states *s, gen_text_stack *stack, int 
     gen_status status = tokenize(chunks, prompts, stack, stage, err);
     for (int i = 0; i < 2 && !status; i++) {
         gen_text_states *t = NULL;
-        status = gen_text_encoder_encode(stack->stages[stage].encoder, chunks[i], &options, &t, err);
+        status =
+            gen_text_encoder_encode(stack->stages[stage].encoder, chunks[i], &options, &t, err);
         if (!status && stage > 0 && t->num_tokens != s->num_tokens)
             status = gen_fail(err, GEN_ERROR_MODEL,
                               "the two tokenizers cut the prompt into different numbers of chunks");

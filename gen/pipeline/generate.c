@@ -1,0 +1,369 @@
+/* generate.c - one picture: prompt, noise, steps, decoding. */
+#include "gen/pipeline/generate.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Everything that lives for one picture. */
+typedef struct job {
+    gen_model *model;
+    gen_generate_params params; /* resolved */
+    const gen_trace *trace;
+    gen_sampling sampling;
+    size_t n; /* floats in the latents */
+    int channels;
+    float *x, *noise; /* [h,w,C] */
+    gen_rng rng;
+    gen_channel_noise source;
+    gen_schedule *schedule;
+    gen_denoise_group group;
+    gen_denoiser *guidance, *prediction;
+    int64_t band_rows;
+    double start;
+} job;
+
+static void trace_value(const job *j, const char *name, int step, const float *data, size_t n)
+{
+    if (j->trace && j->trace->value)
+        j->trace->value(j->trace->self, name, step, data, n);
+}
+
+static gen_status report(const job *j, gen_phase phase, int step, int num_steps, gen_error *err)
+{
+    const gen_progress p = {phase, step, num_steps, now() - j->start};
+    if (j->params.progress && j->params.progress(j->params.progress_user, &p))
+        return gen_fail(err, GEN_ERROR_CANCELLED, "stopped");
+    return GEN_OK;
+}
+
+/* ---- prompts -------------------------------------------------------------------------------- */
+
+static void note_prompt(const gen_model *m, const gen_prompt_states *s, const char *prompt)
+{
+    for (char **tag = s->tags; tag && *tag; tag++)
+        gen_log(m->context, GEN_LOG_WARNING, "prompt: %s has no effect: adapters are not supported",
+                *tag);
+    const char *note = m->world ? gen_world_note(m->world, prompt) : NULL;
+    if (note)
+        gen_log(m->context, GEN_LOG_NOTE, "%s", note);
+}
+
+gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
+                            const gen_generate_params *p, gen_error *err)
+{
+    const char *prompt = p->prompt ? p->prompt : "", *negative = p->negative_prompt;
+    char *key = gen_asprintf("%d|%zu|%s|%d|%s", p->clip_skip, strlen(prompt), prompt,
+                             negative != NULL, negative ? negative : "");
+    if (!key)
+        return gen_no_memory(err, "prompt", strlen(prompt));
+    if (!m->prompt || strcmp(key, m->prompt_key) != 0) {
+        gen_prompt_states *s;
+        const gen_status status =
+            gen_prompt_states_new(&s, &m->text, prompt, negative, p->clip_skip, err);
+        if (status) {
+            gen_free(key);
+            return status;
+        }
+        note_prompt(m, s, prompt);
+        gen_prompt_states_free(m->prompt);
+        gen_free(m->prompt_key);
+        m->prompt = s;
+        m->prompt_key = key;
+    } else {
+        gen_free(key);
+    }
+    *out = m->prompt;
+    return GEN_OK;
+}
+
+/* ---- latents -------------------------------------------------------------------------------- */
+
+/* The start picture as pixels in [-1,1]; it must have the size of the result. */
+static gen_status init_pixels(const job *j, float **out, gen_error *err)
+{
+    const gen_image *image = j->params.init_image;
+    const size_t w = (size_t)j->params.width, h = (size_t)j->params.height;
+    float *pixels = gen_malloc(w * h * 3 * sizeof *pixels);
+    if (!pixels)
+        return gen_no_memory(err, "start picture", w * h * 3 * sizeof *pixels);
+    if (j->trace && j->trace->init_pixels) {
+        memcpy(pixels, j->trace->init_pixels, w * h * 3 * sizeof *pixels);
+    } else if (image->width != (int)w || image->height != (int)h) {
+        gen_free(pixels);
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "the start picture is %dx%d, expected %zux%zu",
+                        image->width, image->height, w, h);
+    } else {
+        const bool is_gray = image->channels < 3;
+        for (size_t y = 0; y < h; y++)
+            for (size_t x = 0; x < w; x++)
+                for (size_t c = 0; c < 3; c++) {
+                    const unsigned char v =
+                        image->data[y * image->stride + x * (size_t)image->channels +
+                                    (is_gray ? 0 : c)];
+                    pixels[(y * w + x) * 3 + c] = (float)v / 127.5f - 1.0f;
+                }
+    }
+    *out = pixels;
+    return GEN_OK;
+}
+
+/* Image to image: the latents of the start picture, noised to the first step that is left. */
+static gen_status start_from_image(job *j, gen_error *err)
+{
+    const gen_noise_source source = gen_channel_noise_source(&j->source);
+    float *pixels = NULL;
+    gen_status status = gen_schedule_cut(j->schedule, j->params.strength, err);
+    if (status || (status = init_pixels(j, &pixels, err)))
+        return status;
+    /* The posterior of the encoder is sampled first, then the noise is drawn, from one stream. */
+    if ((status = source.draw(source.self, j->noise, j->n, err)))
+        goto done;
+    trace_value(j, "encoder_noise", 0, j->noise, j->n);
+    if ((status = gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
+                                 j->noise, j->x, err)) ||
+        (status = source.draw(source.self, j->noise, j->n, err)))
+        goto done;
+    trace_value(j, "init_noise", 0, j->noise, j->n);
+    gen_schedule_add_noise(j->schedule, j->schedule->first, j->x, j->noise, j->x, j->n);
+    trace_value(j, "start_latents", 0, j->x, j->n);
+done:
+    gen_free(pixels);
+    return status;
+}
+
+static gen_status start_from_noise(job *j, gen_error *err)
+{
+    const gen_noise_source source = gen_channel_noise_source(&j->source);
+    GEN_TRY(source.draw(source.self, j->x, j->n, err));
+    trace_value(j, "init_noise", 0, j->x, j->n);
+    for (size_t i = 0; i < j->n; i++)
+        j->x[i] *= (float)j->schedule->init_scale;
+    return GEN_OK;
+}
+
+static gen_status prepare_latents(job *j, gen_error *err)
+{
+    const gen_generate_params *p = &j->params;
+    const gen_schedule_params schedule = {
+        .sampler = j->sampling.sampler,
+        .schedule = p->scheduler,
+        .num_steps = p->num_inference_steps,
+        .image_seq_len = j->sampling.height * j->sampling.width / 4,
+    };
+    j->channels = j->model->network.traits.in_channels;
+    j->n = (size_t)(j->sampling.height * j->sampling.width) * (size_t)j->channels;
+    j->x = gen_malloc(j->n * sizeof *j->x);
+    j->noise = gen_malloc(j->n * sizeof *j->noise);
+    if (!j->x || !j->noise)
+        return gen_no_memory(err, "latents", j->n * sizeof *j->x);
+    gen_rng_init(&j->rng, j->sampling.rng, p->seed);
+    GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
+    GEN_TRY(gen_schedule_new(&j->schedule, &j->sampling.config, &schedule, err));
+    if (p->init_image || (j->trace && j->trace->init_pixels))
+        return start_from_image(j, err);
+    return start_from_noise(j, err);
+}
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+static gen_status poll(void *self, gen_error *err)
+{
+    const job *j = self;
+    return report(j, GEN_PHASE_STEP, -1, j->schedule->num_steps - j->schedule->first, err);
+}
+
+static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
+{
+    job *j = self;
+    trace_value(j, "latents", r->step, r->x, r->n);
+    return report(j, GEN_PHASE_STEP, r->step + 1, r->num_steps, err);
+}
+
+/* Micro-conditions of SDXL: original size, crop, target size; the refiner's has a score. */
+static void fill_time_ids(job *j)
+{
+    const float h = (float)j->params.height, w = (float)j->params.width;
+    const float base[6] = {h, w, 0, 0, h, w}, refiner[5] = {h, w, 0, 0, 6.0f};
+    const int n = j->model->network.traits.num_time_ids;
+    memcpy(j->group.time_ids, n == 5 ? refiner : base, (size_t)n * sizeof(float));
+}
+
+static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_error *err)
+{
+    gen_denoise_group *g = &j->group;
+    g->network = &j->model->network;
+    g->plans = &j->model->plans;
+    g->height = j->sampling.height;
+    g->width = j->sampling.width;
+    g->num_conditions = j->sampling.is_guided ? 2 : 1;
+    g->guidance_scale = j->params.guidance_scale;
+    g->poll = poll;
+    g->poll_self = j;
+    if (prompt) {
+        g->num_tokens = prompt->num_tokens;
+        for (int i = 0; i < g->num_conditions; i++)
+            g->conditions[i] = (gen_condition){prompt->states[i], prompt->pooled[i]};
+    }
+    fill_time_ids(j);
+    GEN_TRY(gen_denoise_group_init(g, err));
+    const gen_guidance_params guidance = {
+        .guidance_scale = j->sampling.is_guided ? j->params.guidance_scale : 1.0,
+        .channels = j->channels,
+    };
+    const gen_denoiser *branches[GEN_MAX_BRANCHES] = {
+        &g->members[0], j->sampling.is_guided ? &g->members[1] : NULL, NULL};
+    GEN_TRY(gen_guidance_new(&j->guidance, &guidance, branches, err));
+    return gen_prediction_new(&j->prediction, j->guidance, j->sampling.config.prediction_type,
+                              j->sampling.config.process, err);
+}
+
+static gen_status run_steps(job *j, gen_error *err)
+{
+    const gen_solve_params solve = {
+        .denoiser = j->prediction,
+        .schedule = j->schedule,
+        .config = &j->sampling.config,
+        .noise = gen_channel_noise_source(&j->source),
+        .on_step = on_step,
+        .on_step_self = j,
+    };
+    if (j->trace && j->trace->timestep)
+        for (int i = j->schedule->first; i < j->schedule->num_steps; i++)
+            j->trace->timestep(j->trace->self, i - j->schedule->first, j->schedule->steps[i].time);
+    return gen_solve(j->sampling.sampler, &solve, j->x, err);
+}
+
+/* ---- decoding ------------------------------------------------------------------------------- */
+
+/* [-1,1] to 0..255, rounded to nearest; false when a value is not finite. */
+static bool to_bytes(unsigned char *out, const float *pixels, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float v = pixels[i] * 127.5f + 127.5f;
+        if (!isfinite(v))
+            return false;
+        out[i] = v <= 0 ? 0 : v >= 255 ? 255 : (unsigned char)lrintf(v);
+    }
+    return true;
+}
+
+static gen_status decode(job *j, gen_image **out, gen_error *err)
+{
+    const int w = j->params.width, h = j->params.height;
+    const size_t n = (size_t)w * (size_t)h * 3;
+    gen_image *image = NULL;
+    float *pixels = gen_malloc(n * sizeof *pixels);
+    gen_status status = GEN_OK;
+    if (!pixels) {
+        status = gen_no_memory(err, "picture", n * sizeof *pixels);
+        goto done;
+    }
+    if ((status = gen_image_new(&image, w, h, 3, err)) ||
+        (status = gen_vae_decode(j->model->vae, j->x, 1, j->sampling.height, j->sampling.width,
+                                 j->band_rows, pixels, err)))
+        goto done;
+    trace_value(j, "pixels", 0, pixels, n);
+    for (int y = 0; y < h && !status; y++)
+        if (!to_bytes(image->data + (size_t)y * image->stride, pixels + (size_t)y * (size_t)w * 3,
+                      (size_t)w * 3))
+            status =
+                gen_fail(err, GEN_ERROR_INTERNAL, "decoder: a pixel in row %d is not finite", y);
+    if (status)
+        goto done;
+    *out = image;
+    image = NULL;
+done:
+    gen_image_free(image);
+    gen_free(pixels);
+    return status;
+}
+
+gen_status gen_choose_decoder_bands(gen_model *m, int64_t height, int64_t width, int64_t *band_rows,
+                                    gen_vae_needs *needs, gen_error *err)
+{
+    /* The other components stay in memory while the decoder works. */
+    const uint64_t limit = m->context->mem_limit;
+    const uint64_t resident = m->info.num_bytes;
+    const size_t left = limit > resident ? (size_t)(limit - resident) : 1;
+    return gen_vae_choose_bands(m->vae, height, width, left, band_rows, needs, err);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static void clear(job *j)
+{
+    gen_denoiser_free(j->prediction);
+    gen_denoiser_free(j->guidance);
+    gen_denoise_group_clear(&j->group);
+    gen_schedule_free(j->schedule);
+    gen_channel_noise_clear(&j->source);
+    gen_free(j->x);
+    gen_free(j->noise);
+}
+
+static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_error *err)
+{
+    gen_model *m = j->model;
+    const gen_prompt_states *prompt = NULL;
+    gen_vae_needs needs;
+    double t = now();
+    GEN_TRY(gen_choose_decoder_bands(m, j->sampling.height, j->sampling.width, &j->band_rows,
+                                     &needs, err));
+    if (j->band_rows)
+        gen_log(m->context, GEN_LOG_NOTE, "decoding in bands of %d rows to stay within memory",
+                (int)j->band_rows);
+    GEN_TRY(report(j, GEN_PHASE_ENCODE, 0, 1, err));
+    if (m->network.traits.context_dim) {
+        GEN_TRY(gen_model_prompt(&prompt, m, &j->params, err));
+        const size_t n = (size_t)(prompt->num_tokens * prompt->dim);
+        trace_value(j, "prompt_embeds", 0, prompt->states[0], n);
+        trace_value(j, "negative_embeds", 0, prompt->states[1], n);
+    }
+    stats->encode_seconds = now() - t;
+    GEN_TRY(prepare_latents(j, err));
+    GEN_TRY(make_denoiser(j, prompt, err));
+    const gen_network_shape shape = {j->group.num_conditions, j->group.height, j->group.width,
+                                     j->group.num_tokens};
+    gen_plan *plan;
+    t = now();
+    GEN_TRY(gen_network_plan(&plan, &m->plans, &m->network, &shape, err));
+    stats->load_seconds = now() - t;
+    t = now();
+    stats->num_steps = j->schedule->num_steps - j->schedule->first;
+    GEN_TRY(report(j, GEN_PHASE_STEP, 0, stats->num_steps, err));
+    GEN_TRY(run_steps(j, err));
+    stats->step_seconds = (now() - t) / (stats->num_steps ? stats->num_steps : 1);
+    t = now();
+    GEN_TRY(report(j, GEN_PHASE_DECODE, 0, 1, err));
+    GEN_TRY(decode(j, out, err));
+    stats->decode_seconds = now() - t;
+    return GEN_OK;
+}
+
+gen_status gen_generate_traced(gen_image **out, gen_model *model, const gen_generate_params *params,
+                               const gen_trace *trace, gen_generate_stats *stats, gen_error *err)
+{
+    gen_generate_stats unused;
+    job j = {.model = model, .trace = trace, .start = now()};
+    const size_t size = params->struct_size;
+    memcpy(&j.params, params, size < sizeof j.params ? size : sizeof j.params);
+    GEN_TRY(gen_sampling_resolve(&j.sampling, &j.params, model, err));
+    *(stats ? stats : &unused) = (gen_generate_stats){0};
+    const gen_status status = run(&j, out, stats ? stats : &unused, err);
+    clear(&j);
+    return status;
+}
+
+gen_status gen_generate(gen_image **out, gen_model *model, const gen_generate_params *params,
+                        gen_generate_stats *stats, gen_error *err)
+{
+    return gen_generate_traced(out, model, params, NULL, stats, err);
+}

@@ -1,0 +1,39 @@
+/* generate.h - making a picture, with a view inside for tests. */
+#ifndef GEN_PIPELINE_GENERATE_H
+#define GEN_PIPELINE_GENERATE_H
+
+#include "gen/pipeline/model.h"
+
+/* What gen_generate() does not need: exact inputs and every stage's values.  All-zero is valid. */
+typedef struct gen_trace {
+    const float *init_pixels;       /* [H,W,3] in [-1,1] instead of params->init_image */
+    void *self;
+    /* Named values as they are made: "prompt_embeds" and "negative_embeds" [T,D], "encoder_noise",
+     * "init_noise", "start_latents", "latents" after each step [H,W,C], "pixels" [H,W,3]. */
+    void (*value)(void *self, const char *name, int step, const float *data, size_t n);
+    void (*timestep)(void *self, int step, double time);
+} gen_trace;
+
+gen_status gen_generate_traced(gen_image **out, gen_model *model, const gen_generate_params *params,
+                               const gen_trace *trace, gen_generate_stats *stats, gen_error *err);
+
+/* Names, ranges and defaults resolved into what the sampler layer takes. */
+typedef struct gen_sampling {
+    const gen_sampler *sampler;
+    gen_scheduler_config config;
+    gen_rng_kind rng;
+    int64_t height, width;          /* of the latents */
+    bool is_guided;
+} gen_sampling;
+gen_status gen_sampling_resolve(gen_sampling *out, gen_generate_params *params,
+                                const gen_model *model, gen_error *err);
+
+/* Encodes the prompts, or finds them encoded; borrowed from the model. */
+gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
+                            const gen_generate_params *params, gen_error *err);
+
+/* Rows per band of the decoder that keep within the limit, 0 for all at once. */
+gen_status gen_choose_decoder_bands(gen_model *model, int64_t height, int64_t width,
+                                    int64_t *band_rows, gen_vae_needs *needs, gen_error *err);
+
+#endif

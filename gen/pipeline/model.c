@@ -1,0 +1,295 @@
+/* model.c - opening a model: components through the registry, everything checked. */
+#include "gen/pipeline/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "gen/pipeline/registry.h"
+#include "gen/pipeline/scheduler_json.h"
+#include "gen/pipeline/sha256.h"
+
+/* ---- components ----------------------------------------------------------------------------- */
+
+static gen_status open_network(gen_model *m, gen_error *err)
+{
+    const gen_model_component *c = NULL;
+    for (int i = 0; i < m->files->num_components && !m->network.cls; i++) {
+        c = &m->files->components[i];
+        m->network.cls = gen_network_find(c->class_name);
+    }
+    if (!m->network.cls) {
+        GEN_TRY(gen_model_files_require(&c, m->files, "unet", err));
+        return gen_fail(err, GEN_ERROR_MODEL, "%s: gen has no network of class \"%s\"", c->path,
+                        c->class_name);
+    }
+    m->network_files = c;
+    m->network.weights = gen_scope_root(c->weights);
+    m->network.backend = m->context->backend;
+    GEN_TRY(m->network.cls->configure(&m->network.config, c->config, err));
+    m->network.cls->describe(m->network.config, &m->network.traits);
+    return GEN_OK;
+}
+
+static gen_status open_vae(gen_model *m, const char *other, gen_error *err)
+{
+    const gen_model_component *c;
+    gen_vae_config config;
+    if (other)
+        GEN_TRY(gen_model_files_set_vae(m->files, other, err));
+    GEN_TRY(gen_model_files_require(&c, m->files, "vae", err));
+    GEN_TRY(gen_vae_config_read(&config, c->config, err));
+    if (config.latent_channels != m->network.traits.out_channels)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: the autoencoder has %d latent channels, the network gives %d", c->path,
+                        config.latent_channels, m->network.traits.out_channels);
+    return gen_vae_new(&m->vae, &config, c->weights, m->context->backend, err);
+}
+
+/* The vocabulary of one encoder: named by the user, the model's own, or found elsewhere. */
+static gen_status open_tokenizer(gen_model *m, int stage, const char *own, const char *wanted,
+                                 const gen_clip_config *config, gen_error *err)
+{
+    gen_clip_tokenizer **out = &m->text.stages[stage].tokenizer;
+    if (own && !wanted) {
+        GEN_TRY(gen_clip_tokenizer_open(out, own, err));
+    } else if (stage > 0) {
+        *out = m->text.stages[0].tokenizer;
+    } else {
+        const gen_clip_search search = {
+            .explicit_path = wanted, .model_path = m->files->path, .num_rows = config->vocab_size};
+        GEN_TRY(gen_clip_tokenizer_find(out, &search, err));
+    }
+    /* Vocabularies from elsewhere do not know that OpenCLIP's encoders are padded with "!". */
+    if (!own || wanted)
+        m->text.stages[stage].tokens.has_pad = config->hidden_act == GEN_ACT_GELU;
+    return gen_clip_tokenizer_check(*out, config->vocab_size, err);
+}
+
+static gen_status open_text(gen_model *m, const char *tokenizer, gen_error *err)
+{
+    static const char *const names[GEN_MAX_ENCODERS] = {"text_encoder", "text_encoder_2"};
+    int64_t dim = 0;
+    if (!m->network.traits.context_dim)
+        return GEN_OK;
+    for (int i = 0; i < GEN_MAX_ENCODERS; i++) {
+        const gen_model_component *c = gen_model_files_find(m->files, names[i]);
+        gen_clip_config config;
+        if (!c)
+            continue;
+        const int stage = m->text.num_encoders;
+        GEN_TRY(gen_clip_config_parse(&config, c->config, err));
+        GEN_TRY(gen_text_encoder_new(&m->text.stages[stage].encoder, &config,
+                                     gen_scope_root(c->weights), m->context->backend, err));
+        m->text.num_encoders++;
+        GEN_TRY(open_tokenizer(m, stage, i ? m->files->tokenizer_2 : m->files->tokenizer, tokenizer,
+                               &config, err));
+        dim += config.hidden_size;
+    }
+    if (!m->text.num_encoders) {
+        const gen_model_component *c;
+        return gen_model_files_require(&c, m->files, names[0], err);
+    }
+    if (dim != m->network.traits.context_dim)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: the text encoders give %d channels, the network expects %d",
+                        m->files->path, (int)dim, m->network.traits.context_dim);
+    /* unet.md 5.2: networks with pooled text take the layer before the last, not normed. */
+    m->text.has_pooled = m->network.traits.pooled_dim > 0;
+    if (m->text.has_pooled)
+        m->text.options.layer_from_end = 2;
+    else
+        m->text.options.final_norm = true;
+    if (m->files->index)
+        return gen_json_bool(m->files->index, "force_zeros_for_empty_prompt", false,
+                             &m->text.zeros_for_empty, err);
+    return GEN_OK;
+}
+
+static gen_status open_scheduler(gen_model *m, gen_error *err)
+{
+    GEN_TRY(
+        gen_scheduler_config_read(&m->scheduler, &m->scheduler_lists, m->files->scheduler, err));
+    if (m->files->prediction_type)
+        GEN_TRY(gen_scheduler_config_set_string(&m->scheduler, "prediction_type",
+                                                m->files->prediction_type, err));
+    if (m->files->is_zero_snr)
+        GEN_TRY(gen_scheduler_config_set_bool(&m->scheduler, "rescale_betas_zero_snr", true, err));
+    return GEN_OK;
+}
+
+/* ---- checks --------------------------------------------------------------------------------- */
+
+/* Records everything once, so that missing and misshapen tensors are found before work starts. */
+static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
+{
+    const gen_network_traits *t = &m->network.traits;
+    const gen_network_shape shape = {1, 16, 16, t->context_dim ? 77 : 0};
+    const gen_model_component *vae = gen_model_files_find(m->files, "vae");
+    gen_vae_needs needs;
+    gen_plan *plan;
+    char *warning = NULL;
+    GEN_TRY(gen_network_dry_plan(&plan, &m->network, &shape, err));
+    gen_plan_free(plan);
+    GEN_TRY(gen_vae_measure_decode(m->vae, 16, 16, 0, &needs, err));
+    const gen_scope encoder = gen_sub(gen_scope_root(vae->weights), "encoder");
+    if (gen_has(encoder, "conv_in.weight") || gen_has(encoder, "layers.0.weight")) {
+        const int64_t side = 16 * gen_vae_factor(gen_vae_get_config(m->vae));
+        GEN_TRY(gen_vae_measure_encode(m->vae, side, side, &needs, err));
+    }
+    GEN_TRY(gen_model_files_check_unused(m->files, strict, &warning, err));
+    if (warning)
+        gen_log(m->context, GEN_LOG_WARNING, "%s", warning);
+    gen_free(warning);
+    return GEN_OK;
+}
+
+/* ---- what the model says of itself ----------------------------------------------------------- */
+
+static gen_status read_defaults(const gen_model *m, gen_model_defaults *d, gen_error *err)
+{
+    const bool is_lcm = strcmp(m->scheduler.class_name, "LCMScheduler") == 0;
+    *d = (gen_model_defaults){.steps = 20, .guidance_scale = 7.5};
+    if (m->network.traits.guidance_dim || is_lcm)
+        *d = (gen_model_defaults){.steps = 4,
+                                  .guidance_scale = m->network.traits.guidance_dim ? 8.5 : 1.0};
+    const json_t *own = m->files->index ? gen_json_get(m->files->index, "gen") : NULL;
+    if (!json_is_object(own))
+        return GEN_OK;
+    const gen_json view = {
+        .root = (json_t *)own, .path = m->files->index->path, .on_error = GEN_ERROR_MODEL};
+    int64_t steps;
+    GEN_TRY(gen_json_int(&view, "num_inference_steps", d->steps, 1, 1000, &steps, err));
+    d->steps = (int)steps;
+    return gen_json_double(&view, "guidance_scale", d->guidance_scale, &d->guidance_scale, err);
+}
+
+/* "models/dream.safetensors" and "models/dream/" are both called "dream". */
+static char *name_of(const char *path)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    static const char ending[] = ".safetensors";
+    if (end - start > sizeof ending - 1 &&
+        memcmp(path + end - (sizeof ending - 1), ending, sizeof ending - 1) == 0)
+        end -= sizeof ending - 1;
+    return gen_strndup(path + start, end - start);
+}
+
+static gen_status fill_info(gen_model *m, gen_error *err)
+{
+    gen_model_defaults defaults;
+    GEN_TRY(read_defaults(m, &defaults, err));
+    const gen_vae_config *vae = gen_vae_get_config(m->vae);
+    const int factor = (int)gen_vae_factor(vae);
+    const gen_network_traits *t = &m->network.traits;
+    m->info = (gen_model_info){
+        .name = m->name,
+        .path = m->path,
+        .network = m->network.cls->class_name,
+        .vae = vae->kind == GEN_VAE_KL ? "AutoencoderKL" : "AutoencoderTiny",
+        .scheduler = m->scheduler.class_name,
+        .prediction_type = gen_prediction_name(m->scheduler.prediction_type),
+        .default_width = factor * (t->sample_width ? t->sample_width : 64),
+        .default_height = factor * (t->sample_height ? t->sample_height : 64),
+        .default_steps = defaults.steps,
+        .default_guidance_scale = defaults.guidance_scale,
+    };
+    for (int i = 0; i < m->files->num_components; i++) {
+        const gen_weights *w = m->files->components[i].weights;
+        for (size_t j = 0; w && j < gen_weights_count(w); j++) {
+            const gen_weight *weight = gen_weights_at(w, j);
+            m->info.num_bytes += weight->size;
+            m->info.num_parameters += weight->size / gen_dtype_size(weight->dtype);
+        }
+    }
+    return GEN_OK;
+}
+
+/* ---- public ---------------------------------------------------------------------------------- */
+
+static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *err)
+{
+    GEN_TRY(gen_model_files_open(&m->files, m->path, err));
+    GEN_TRY(open_network(m, err));
+    GEN_TRY(open_vae(m, p->vae, err));
+    GEN_TRY(open_text(m, p->tokenizer, err));
+    GEN_TRY(open_scheduler(m, err));
+    GEN_TRY(gen_world_open(&m->world, m->path, err));
+    GEN_TRY(check_complete(m, p->strict != 0, err));
+    return fill_info(m, err);
+}
+
+gen_status gen_model_open(gen_model **out, gen_context *context, const gen_model_params *params,
+                          gen_error *err)
+{
+    gen_model_params p = {0};
+    gen_status status = GEN_OK;
+    if (params)
+        memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
+    gen_model *m = gen_calloc(1, sizeof *m);
+    if (!m)
+        return gen_no_memory(err, "model", sizeof *m);
+    m->context = context;
+    if (!p.path)
+        status = gen_find_asset(&m->path, "postcards", err);
+    else if (!(m->path = gen_strdup(p.path)))
+        status = gen_no_memory(err, "model", strlen(p.path));
+    if (!status && !(m->name = name_of(m->path)))
+        status = gen_no_memory(err, "model", strlen(m->path));
+    if (!status)
+        status = open_all(m, &p, err);
+    if (status) {
+        gen_model_free(m);
+        return status;
+    }
+    *out = m;
+    return GEN_OK;
+}
+
+void gen_model_free(gen_model *m)
+{
+    if (!m)
+        return;
+    gen_plan_cache_clear(&m->plans);
+    gen_prompt_states_free(m->prompt);
+    gen_free(m->prompt_key);
+    gen_text_stack_clear(&m->text);
+    gen_vae_free(m->vae);
+    gen_free(m->network.config);
+    gen_free(m->scheduler_lists);
+    gen_world_free(m->world);
+    gen_model_files_free(m->files);
+    gen_free(m->name);
+    gen_free(m->path);
+    gen_free(m);
+}
+
+const gen_model_info *gen_model_get_info(const gen_model *model)
+{
+    return &model->info;
+}
+
+gen_status gen_model_sha256(gen_model *m, char out[65], gen_error *err)
+{
+    enum { MAX_FILES = 256 };
+    const char *files[MAX_FILES];
+    int count = 0;
+    if (!m->sha256[0]) {
+        const gen_weights *w = m->network_files->weights;
+        for (size_t i = 0; i < gen_weights_count(w); i++) {
+            const char *file = gen_weights_at(w, i)->file;
+            int k = 0;
+            while (k < count && strcmp(files[k], file))
+                k++;
+            if (k == count && count < MAX_FILES)
+                files[count++] = file;
+        }
+        GEN_TRY(gen_sha256_files(m->sha256, files, count, err));
+    }
+    memcpy(out, m->sha256, sizeof m->sha256);
+    return GEN_OK;
+}

@@ -1,0 +1,37 @@
+/* model.h - an opened model: its components, ready to record graphs. */
+#ifndef GEN_PIPELINE_MODEL_H
+#define GEN_PIPELINE_MODEL_H
+
+#include "gen/pipeline/denoise.h"
+#include "gen/pipeline/model_files.h"
+#include "gen/pipeline/pipeline.h"
+#include "gen/pipeline/prompt_states.h"
+#include "gen/pipeline/world.h"
+#include "vae/vae.h"
+
+/* What a model says of itself in model_index.json under "gen"; used by the models gen ships. */
+typedef struct gen_model_defaults {
+    int    steps;
+    double guidance_scale;
+} gen_model_defaults;
+
+struct gen_model {
+    gen_context *context;
+    gen_model_files *files;
+    const gen_model_component *network_files;
+    gen_network_instance network;
+    gen_text_stack text;
+    gen_vae *vae;
+    gen_scheduler_config scheduler;
+    double *scheduler_lists;        /* owned, borrowed by scheduler */
+    gen_model_info info;
+    char *name, *path;              /* owned, for info */
+    char sha256[65];                /* "" until asked for */
+    gen_world *world;               /* what a small model knows, or NULL */
+
+    gen_plan_cache plans;
+    gen_prompt_states *prompt;      /* of prompt_key */
+    char *prompt_key;
+};
+
+#endif

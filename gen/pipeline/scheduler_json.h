@@ -1,0 +1,14 @@
+/* scheduler_json.h - scheduler_config.json into the sampler layer's configuration. */
+#ifndef GEN_PIPELINE_SCHEDULER_JSON_H
+#define GEN_PIPELINE_SCHEDULER_JSON_H
+
+#include "gen/core/json.h"
+#include "samplers/samplers.h"
+
+/* json NULL: the defaults for a file without one.  The lists of json are copied into *lists (to be
+ * freed with gen_free() when the configuration is not used any more), which may receive NULL.
+ * Errors: MODEL, naming file and key; MEMORY. */
+gen_status gen_scheduler_config_read(gen_scheduler_config *config, double **lists,
+                                     const gen_json *json, gen_error *err);
+
+#endif
