@@ -1,0 +1,127 @@
+/* schedule_spacing.c - schedules that are lists of training times.
+ *
+ * leading, trailing, linspace: the timestep spacings of diffusers, with the differences between its
+ * classes (Lin et al. 2024, table 2, for what they mean).  discrete, sgm_uniform, simple: those of
+ * k-diffusion and its heirs, where kappa between whole times is interpolated in its logarithm. */
+#include "samplers/schedule.h"
+
+#include <math.h>
+
+/* Times are cut to the table: an offset may lead one past its end. */
+static void set_whole(const gen_schedule_request *r, gen_grid *g, int i, double time)
+{
+    const double last = r->training->num - 1;
+    gen_grid_set_time(r, g, i, fmax(0, fmin(time, last)));
+}
+
+/* The number of times in use: DPM-Solver may leave out the noisiest, lambda < lambda_min_clipped.
+ */
+static int num_times(const gen_schedule_request *r)
+{
+    int num = r->training->num;
+    if (r->rule == GEN_RULE_DPM)
+        while (num > 1 && -r->training->log_kappa[num - 1] < r->config->lambda_min_clipped)
+            num--;
+    return num;
+}
+
+gen_status gen_fill_leading(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    const int is_dpm = r->rule == GEN_RULE_DPM, ratio = num_times(r) / (g->n + is_dpm);
+    for (int i = 0; i < g->n; i++)
+        set_whole(r, g, i, (double)(g->n - 1 + is_dpm - i) * ratio + r->config->steps_offset);
+    g->is_ratio_spaced = true;
+    return GEN_OK;
+}
+
+gen_status gen_fill_trailing(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    const double num = num_times(r), ratio = (double)r->training->num / g->n;
+    for (int i = 0; i < g->n; i++)
+        set_whole(r, g, i, rint(num - i * ratio) - 1);
+    g->is_ratio_spaced = true;
+    return GEN_OK;
+}
+
+gen_status gen_fill_linspace(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    /* n points from 0 to the last time, or n + 1 of which the lowest is left out */
+    const int is_dpm = r->rule == GEN_RULE_DPM, points = g->n + is_dpm;
+    const double step = points > 1 ? (num_times(r) - 1.0) / (points - 1) : 0;
+    for (int i = 0; i < g->n; i++) {
+        const double time = (points - 1 - i) * step;
+        if (r->rule == GEN_RULE_SIGMAS)
+            gen_grid_set_time(r, g, i, time);
+        else
+            set_whole(r, g, i, rint(time));
+    }
+    g->is_ratio_spaced = true;
+    return GEN_OK;
+}
+
+static void set_log(const gen_schedule_request *r, gen_grid *g, int i, double time)
+{
+    g->time[i] = time;
+    g->kappa[i] = gen_training_kappa(r->training, time, true);
+}
+
+gen_status gen_fill_discrete(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    const double last = r->training->num - 1;
+    for (int i = 0; i < g->n; i++)
+        set_log(r, g, i, g->n > 1 ? last * (g->n - 1 - i) / (g->n - 1) : last);
+    return GEN_OK;
+}
+
+gen_status gen_fill_sgm_uniform(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    const double last = r->training->num - 1;
+    for (int i = 0; i < g->n; i++)
+        set_log(r, g, i, last * (g->n - i) / g->n);
+    return GEN_OK;
+}
+
+gen_status gen_fill_simple(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    (void)err;
+    const double last = r->training->num - 1;
+    for (int i = 0; i < g->n; i++)
+        set_log(r, g, i, last - floor((double)i * r->training->num / g->n));
+    return GEN_OK;
+}
+
+gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    switch (r->config->timestep_spacing) {
+    case GEN_SPACING_LEADING:
+        return gen_fill_leading(r, g, err);
+    case GEN_SPACING_TRAILING:
+        return gen_fill_trailing(r, g, err);
+    case GEN_SPACING_LINSPACE:
+        return gen_fill_linspace(r, g, err);
+    default:
+        return gen_fill_discrete(r, g, err);
+    }
+}
+
+/* Latent consistency models are distilled on every (T / original_inference_steps)-th time; n of
+ * those are taken, evenly by index (Luo et al. 2023). */
+gen_status gen_fill_lcm(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    const int original = r->config->original_inference_steps, num = r->training->num;
+    const int ratio = num / original;
+    if (g->n > original)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "%d steps, but the model was distilled on %d (original_inference_steps)",
+                        g->n, original);
+    for (int i = 0; i < g->n; i++) {
+        const int index = (int)((int64_t)i * original / g->n);
+        gen_grid_set_time(r, g, i, (double)(original - index) * ratio - 1);
+    }
+    return GEN_OK;
+}

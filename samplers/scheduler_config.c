@@ -1,0 +1,359 @@
+/* scheduler_config.c - the keys of scheduler_config.json and the defaults of each class.
+ *
+ * Two tables: classes (what is true when the file does not say), and keys (where a value goes and
+ * what it may be).  A new key is one row. */
+#include "samplers/samplers.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "samplers/names.h"
+#include "samplers/solver.h"
+
+/* ---- classes -----------------------------------------------------------------------------------
+ */
+
+/* What all classes agree on, unless their row changes it. */
+static const gen_scheduler_config COMMON = {
+    .class_name = "",
+    .sampler = "euler",
+    .num_train_timesteps = 1000,
+    .beta_start = 0.0001,
+    .beta_end = 0.02,
+    .set_alpha_to_one = true,
+    .timestep_spacing = GEN_SPACING_LEADING,
+    .lambda_min_clipped = -INFINITY,
+    .shift = 1,
+    .base_shift = 0.5,
+    .max_shift = 1.15,
+    .base_image_seq_len = 256,
+    .max_image_seq_len = 4096,
+    .clip_sample_range = 1,
+    .dynamic_thresholding_ratio = 0.995,
+    .sample_max_value = 1,
+    .solver_order = 2,
+    .is_midpoint = true,
+    .lower_order_final = true,
+    .original_inference_steps = 50,
+    .timestep_scaling = 10,
+    .s_noise = 1,
+};
+
+static void stable_diffusion_betas(gen_scheduler_config *c)
+{
+    c->beta_start = 0.00085;
+    c->beta_end = 0.012;
+}
+
+static void no_file(gen_scheduler_config *c)
+{
+    stable_diffusion_betas(c);
+    c->beta_schedule = GEN_BETAS_SCALED_LINEAR;
+    c->timestep_spacing = GEN_SPACING_DISCRETE;
+    c->interpolates_log = true;
+}
+
+static void clips(gen_scheduler_config *c)
+{
+    c->clip_sample = true; /* a default for pixels; files of latent models switch it off */
+}
+
+static void linspace(gen_scheduler_config *c)
+{
+    c->timestep_spacing = GEN_SPACING_LINSPACE;
+}
+
+static void heun(gen_scheduler_config *c)
+{
+    stable_diffusion_betas(c);
+    linspace(c);
+}
+
+static void lcm(gen_scheduler_config *c)
+{
+    stable_diffusion_betas(c);
+    c->beta_schedule = GEN_BETAS_SCALED_LINEAR;
+}
+
+static void flow(gen_scheduler_config *c)
+{
+    c->process = GEN_PROCESS_FLOW;
+    c->prediction_type = GEN_PREDICT_FLOW;
+}
+
+static const struct {
+    const char *name, *sampler;
+    void (*defaults)(gen_scheduler_config *config);
+} CLASSES[] = {
+    {"", "euler", no_file},
+    {"DDIMScheduler", "ddim", clips},
+    {"DDPMScheduler", "ddpm", clips},
+    {"PNDMScheduler", "ddim", NULL}, /* its own multistep form is not built in; same schedule */
+    {"EulerDiscreteScheduler", "euler", linspace},
+    {"EulerAncestralDiscreteScheduler", "euler_a", linspace},
+    {"HeunDiscreteScheduler", "heun", heun},
+    {"DPMSolverMultistepScheduler", "dpmpp_2m", linspace},
+    {"UniPCMultistepScheduler", "unipc", linspace},
+    {"LCMScheduler", "lcm", lcm},
+    {"FlowMatchEulerDiscreteScheduler", "euler", flow},
+};
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
+
+gen_status gen_scheduler_config_init(gen_scheduler_config *config, const char *class_name,
+                                     gen_error *err)
+{
+    if (!class_name)
+        class_name = "";
+    for (int i = 0; i < COUNT(CLASSES); i++) {
+        if (strcmp(class_name, CLASSES[i].name) != 0)
+            continue;
+        *config = COMMON;
+        config->class_name = CLASSES[i].name;
+        config->sampler = CLASSES[i].sampler;
+        if (CLASSES[i].defaults)
+            CLASSES[i].defaults(config);
+        return GEN_OK;
+    }
+    gen_fail(err, GEN_ERROR_MODEL, "scheduler class \"%s\" is not known", class_name);
+    if (err)
+        gen_hint(err, "known are DDIMScheduler, DDPMScheduler, PNDMScheduler, "
+                      "EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler and others; choose "
+                      "one with --sampler");
+    return GEN_ERROR_MODEL;
+}
+
+const gen_sampler *gen_sampler_of(const gen_scheduler_config *config)
+{
+    const gen_sampler *sampler = gen_sampler_find(config->sampler);
+    if (sampler == &gen_sampler_dpmpp_2m && config->is_sde)
+        return &gen_sampler_dpmpp_2m_sde;
+    if (sampler == &gen_sampler_dpmpp_2m && config->solver_order >= 3)
+        return &gen_sampler_dpmpp_3m;
+    return sampler;
+}
+
+double gen_scheduler_config_mu(const gen_scheduler_config *config, int64_t image_seq_len)
+{
+    const double length = config->max_image_seq_len - config->base_image_seq_len;
+    const double slope = length != 0 ? (config->max_shift - config->base_shift) / length : 0;
+    return config->base_shift + slope * ((double)image_seq_len - config->base_image_seq_len);
+}
+
+/* ---- keys --------------------------------------------------------------------------------------
+ */
+
+#define FIELD(name) offsetof(gen_scheduler_config, name)
+
+static const struct {
+    const char *key;
+    size_t field;
+    bool is_int;
+    double min, max;
+} NUMBERS[] = {
+    {"num_train_timesteps", FIELD(num_train_timesteps), true, 1, 100000},
+    {"beta_start", FIELD(beta_start), false, 0, 1},
+    {"beta_end", FIELD(beta_end), false, 0, 1},
+    {"steps_offset", FIELD(steps_offset), true, 0, 100000},
+    {"sigma_min", FIELD(sigma_min), false, 0, 1e9},
+    {"sigma_max", FIELD(sigma_max), false, 0, 1e9},
+    {"lambda_min_clipped", FIELD(lambda_min_clipped), false, -INFINITY, 1e9},
+    {"shift", FIELD(shift), false, 1e-6, 1e6},
+    {"flow_shift", FIELD(shift), false, 1e-6, 1e6},
+    {"base_shift", FIELD(base_shift), false, -100, 100},
+    {"max_shift", FIELD(max_shift), false, -100, 100},
+    {"base_image_seq_len", FIELD(base_image_seq_len), true, 0, 1e9},
+    {"max_image_seq_len", FIELD(max_image_seq_len), true, 0, 1e9},
+    {"shift_terminal", FIELD(shift_terminal), false, 0, 1 - 1e-9},
+    {"clip_sample_range", FIELD(clip_sample_range), false, 0, 1e9},
+    {"dynamic_thresholding_ratio", FIELD(dynamic_thresholding_ratio), false, 0, 1},
+    {"sample_max_value", FIELD(sample_max_value), false, 0, 1e9},
+    {"solver_order", FIELD(solver_order), true, 1, 3},
+    {"original_inference_steps", FIELD(original_inference_steps), true, 1, 100000},
+    {"timestep_scaling", FIELD(timestep_scaling), false, 0, 1e9},
+    {"eta", FIELD(eta), false, 0, 1e9},
+    {"s_noise", FIELD(s_noise), false, 0, 1e9},
+};
+
+static const struct {
+    const char *key;
+    size_t field;
+    bool is_negated;
+} BOOLS[] = {
+    {"rescale_betas_zero_snr", FIELD(rescale_betas_zero_snr), false},
+    {"set_alpha_to_one", FIELD(set_alpha_to_one), false},
+    {"use_karras_sigmas", FIELD(use_karras_sigmas), false},
+    {"use_exponential_sigmas", FIELD(use_exponential_sigmas), false},
+    {"use_beta_sigmas", FIELD(use_beta_sigmas), false},
+    {"use_flow_sigmas", FIELD(use_flow_sigmas), false},
+    {"use_dynamic_shifting", FIELD(use_dynamic_shifting), false},
+    {"invert_sigmas", FIELD(invert_sigmas), false},
+    {"stochastic_sampling", FIELD(stochastic_sampling), false},
+    {"clip_sample", FIELD(clip_sample), false},
+    {"thresholding", FIELD(thresholding), false},
+    {"use_clipped_model_output", FIELD(use_clipped_model_output), false},
+    {"lower_order_final", FIELD(lower_order_final), false},
+    {"euler_at_final", FIELD(euler_at_final), false},
+    {"predict_x0", FIELD(predicts_noise), true},
+};
+
+/* Words of a key and the number each stands for; -1: known, but nothing here does that. */
+typedef struct word {
+    const char *text;
+    int value;
+} word;
+
+static const word BETA_WORDS[] = {{"linear", GEN_BETAS_LINEAR},
+                                  {"scaled_linear", GEN_BETAS_SCALED_LINEAR},
+                                  {"squaredcos_cap_v2", GEN_BETAS_SQUAREDCOS},
+                                  {"sigmoid", GEN_BETAS_SIGMOID},
+                                  {NULL, 0}};
+static const word SPACING_WORDS[] = {{"leading", GEN_SPACING_LEADING},
+                                     {"trailing", GEN_SPACING_TRAILING},
+                                     {"linspace", GEN_SPACING_LINSPACE},
+                                     {NULL, 0}};
+static const word PREDICTION_WORDS[] = {{"epsilon", GEN_PREDICT_EPSILON},
+                                        {"v_prediction", GEN_PREDICT_V},
+                                        {"sample", GEN_PREDICT_SAMPLE},
+                                        {"flow_prediction", GEN_PREDICT_FLOW},
+                                        {NULL, 0}};
+
+static gen_status bad_word(const char *key, const char *value, gen_error *err)
+{
+    return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is \"%s\", which is not supported",
+                    key, value);
+}
+
+static gen_status find_word(const word *words, const char *key, const char *value, int *out,
+                            gen_error *err)
+{
+    for (; words->text; words++)
+        if (strcmp(words->text, value) == 0) {
+            *out = words->value;
+            return GEN_OK;
+        }
+    return bad_word(key, value, err);
+}
+
+gen_status gen_scheduler_config_set_number(gen_scheduler_config *config, const char *key,
+                                           double value, gen_error *err)
+{
+    for (int i = 0; i < COUNT(NUMBERS); i++) {
+        if (strcmp(key, NUMBERS[i].key) != 0)
+            continue;
+        if (!(value >= NUMBERS[i].min && value <= NUMBERS[i].max) ||
+            (NUMBERS[i].is_int && value != floor(value)))
+            return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is %g, expected %s%g to %g",
+                            key, value, NUMBERS[i].is_int ? "a whole number, " : "", NUMBERS[i].min,
+                            NUMBERS[i].max);
+        void *field = (char *)config + NUMBERS[i].field;
+        if (NUMBERS[i].is_int)
+            *(int *)field = (int)value;
+        else
+            *(double *)field = value;
+        return GEN_OK;
+    }
+    return GEN_OK;
+}
+
+gen_status gen_scheduler_config_set_bool(gen_scheduler_config *config, const char *key, bool value,
+                                         gen_error *err)
+{
+    if (value && strcmp(key, "use_lu_lambdas") == 0)
+        return bad_word(key, "true", err);
+    for (int i = 0; i < COUNT(BOOLS); i++)
+        if (strcmp(key, BOOLS[i].key) == 0)
+            *(bool *)((char *)config + BOOLS[i].field) = value != BOOLS[i].is_negated;
+    if (value && strcmp(key, "use_flow_sigmas") == 0)
+        config->process = GEN_PROCESS_FLOW;
+    return GEN_OK;
+}
+
+static gen_status set_algorithm(gen_scheduler_config *config, const char *value, gen_error *err)
+{
+    config->is_sde = strncmp(value, "sde-", 4) == 0;
+    const char *rest = value + (config->is_sde ? 4 : 0);
+    config->predicts_noise = strcmp(rest, "dpmsolver") == 0;
+    if (!config->predicts_noise && strcmp(rest, "dpmsolver++") != 0)
+        return bad_word("algorithm_type", value, err);
+    return GEN_OK;
+}
+
+static gen_status set_solver_type(gen_scheduler_config *config, const char *value, gen_error *err)
+{
+    config->is_bh1 = strcmp(value, "bh1") == 0;
+    config->is_midpoint = strcmp(value, "heun") != 0;
+    if (config->is_midpoint && !config->is_bh1 && strcmp(value, "midpoint") != 0 &&
+        strcmp(value, "bh2") != 0)
+        return bad_word("solver_type", value, err);
+    return GEN_OK;
+}
+
+static gen_status set_variance(gen_scheduler_config *config, const char *value, gen_error *err)
+{
+    config->learns_variance = strncmp(value, "learned", 7) == 0;
+    config->variance_type =
+        strcmp(value, "fixed_large") == 0 ? GEN_VARIANCE_LARGE : GEN_VARIANCE_SMALL;
+    if (!config->learns_variance && strcmp(value, "fixed_small") != 0 &&
+        config->variance_type != GEN_VARIANCE_LARGE)
+        return bad_word("variance_type", value, err);
+    return GEN_OK;
+}
+
+gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const char *key,
+                                           const char *value, gen_error *err)
+{
+    int number = 0;
+    if (strcmp(key, "beta_schedule") == 0) {
+        GEN_TRY(find_word(BETA_WORDS, key, value, &number, err));
+        config->beta_schedule = (gen_beta_schedule)number;
+    } else if (strcmp(key, "timestep_spacing") == 0) {
+        GEN_TRY(find_word(SPACING_WORDS, key, value, &number, err));
+        config->timestep_spacing = (gen_spacing)number;
+    } else if (strcmp(key, "prediction_type") == 0) {
+        GEN_TRY(find_word(PREDICTION_WORDS, key, value, &number, err));
+        config->prediction_type = (gen_prediction_type)number;
+    } else if (strcmp(key, "interpolation_type") == 0) {
+        const word words[] = {{"linear", false}, {"log_linear", true}, {NULL, 0}};
+        GEN_TRY(find_word(words, key, value, &number, err));
+        config->interpolates_log = number;
+    } else if (strcmp(key, "final_sigmas_type") == 0) {
+        const word words[] = {{"zero", false}, {"sigma_min", true}, {NULL, 0}};
+        GEN_TRY(find_word(words, key, value, &number, err));
+        config->ends_at_sigma_min = number;
+    } else if (strcmp(key, "time_shift_type") == 0) {
+        const word words[] = {{"exponential", false}, {"linear", true}, {NULL, 0}};
+        GEN_TRY(find_word(words, key, value, &number, err));
+        config->shifts_linearly = number;
+    } else if (strcmp(key, "timestep_type") == 0) {
+        const word words[] = {{"discrete", 0}, {NULL, 0}};
+        GEN_TRY(find_word(words, key, value, &number, err));
+    } else if (strcmp(key, "algorithm_type") == 0) {
+        return set_algorithm(config, value, err);
+    } else if (strcmp(key, "solver_type") == 0) {
+        return set_solver_type(config, value, err);
+    } else if (strcmp(key, "variance_type") == 0) {
+        return set_variance(config, value, err);
+    }
+    return GEN_OK;
+}
+
+gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const char *key,
+                                            const double *values, int count, gen_error *err)
+{
+    if (strcmp(key, "trained_betas") == 0) {
+        config->trained_betas = values;
+        config->num_trained_betas = count;
+    } else if (strcmp(key, "disable_corrector") == 0) {
+        config->disabled_corrector = 0;
+        for (int i = 0; i < count; i++) {
+            if (!(values[i] >= 0 && values[i] < 64))
+                return gen_fail(err, GEN_ERROR_MODEL,
+                                "scheduler: \"disable_corrector\" holds %g, expected 0 to 63",
+                                values[i]);
+            config->disabled_corrector |= (uint64_t)1 << (int)values[i];
+        }
+    }
+    return GEN_OK;
+}

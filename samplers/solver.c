@@ -1,0 +1,214 @@
+/* solver.c - the loop all solvers share, and the table of them. */
+#include "samplers/solver.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "gen/core/alloc.h"
+#include "samplers/names.h"
+
+/* ---- the table ---------------------------------------------------------------------------------
+ */
+
+static const gen_sampler *const SAMPLERS[] = {
+    &gen_sampler_ddim,     &gen_sampler_euler,    &gen_sampler_euler_ancestral, &gen_sampler_heun,
+    &gen_sampler_dpmpp_2m, &gen_sampler_dpmpp_3m, &gen_sampler_dpmpp_2m_sde,    &gen_sampler_unipc,
+    &gen_sampler_ddpm,     &gen_sampler_lcm,
+};
+
+#define NUM_SAMPLERS ((int)(sizeof SAMPLERS / sizeof SAMPLERS[0]))
+
+const gen_sampler *gen_sampler_find(const char *name)
+{
+    for (int i = 0; i < NUM_SAMPLERS; i++)
+        if (gen_name_matches(name, SAMPLERS[i]->info.name, SAMPLERS[i]->info.aliases))
+            return SAMPLERS[i];
+    return NULL;
+}
+
+const gen_sampler *gen_sampler_at(int i)
+{
+    return i >= 0 && i < NUM_SAMPLERS ? SAMPLERS[i] : NULL;
+}
+
+const gen_sampler_info *gen_sampler_info_of(const gen_sampler *sampler)
+{
+    return &sampler->info;
+}
+
+bool gen_sampler_parse(const char *name, const gen_sampler **sampler, const char **schedule)
+{
+    *schedule = NULL;
+    if ((*sampler = gen_sampler_find(name)))
+        return true;
+    for (int i = 0; i < NUM_SAMPLERS; i++) { /* a sampler's name, then that of a schedule */
+        for (const char *cut = name; *cut; cut++) {
+            if (*cut != ' ' && *cut != '_' && *cut != '-')
+                continue;
+            const gen_schedule_info *info = gen_schedule_info_find(cut + 1);
+            char head[64];
+            if (!info || (size_t)(cut - name) >= sizeof head)
+                continue;
+            memcpy(head, name, (size_t)(cut - name));
+            head[cut - name] = '\0';
+            if ((*sampler = gen_sampler_find(head))) {
+                *schedule = info->name;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- helpers -----------------------------------------------------------------------------------
+ */
+
+double gen_lambda(gen_level level)
+{
+    return log(level.alpha) - log(level.sigma);
+}
+
+void gen_combine(float *out, size_t n, int num, const double *c, const float *const *v)
+{
+    for (size_t k = 0; k < n; k++) {
+        double sum = 0;
+        for (int j = 0; j < num; j++)
+            sum += c[j] * (double)v[j][k];
+        out[k] = (float)sum;
+    }
+}
+
+float *gen_solver_buffer(const gen_solver *s, int k)
+{
+    return s->buffers + (size_t)k * s->n;
+}
+
+static int num_samples(const gen_solver *s)
+{
+    return s->params->num_samples > 1 ? s->params->num_samples : 1;
+}
+
+gen_status gen_solver_denoise(const gen_solver *s, int i, gen_level level, double time,
+                              const float *x, float *denoised, float *unclipped, gen_error *err)
+{
+    const gen_denoiser *d = s->params->denoiser;
+    const gen_point at = {.level = level, .time = time, .step = i, .num_steps = s->num_steps};
+    GEN_TRY(d->denoise(d->self, x, &at, denoised, err));
+    if (unclipped)
+        memcpy(unclipped, denoised, s->n * sizeof *denoised);
+    if (gen_clip_is_on(s->config))
+        gen_clip_apply(s->config, denoised, s->n, num_samples(s), s->sorted);
+    return GEN_OK;
+}
+
+gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err)
+{
+    const gen_noise_source *noise = &s->params->noise;
+    if (!noise->draw)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "sampler %s draws noise, but none is given",
+                        s->sampler->info.name);
+    return noise->draw(noise->self, z, s->n, err);
+}
+
+static gen_status check_finite(const char *what, const float *v, size_t n, int step, int num_steps,
+                               gen_error *err)
+{
+    for (size_t k = 0; k < n; k++)
+        if (!isfinite(v[k]))
+            return gen_fail(err, GEN_ERROR_INTERNAL,
+                            "step %d of %d: %s[%zu] is %s, expected a finite number", step + 1,
+                            num_steps, what, k, isnan(v[k]) ? "not a number" : "infinite");
+    return GEN_OK;
+}
+
+gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, const float *denoised,
+                                gen_error *err)
+{
+    const gen_solve_params *p = s->params;
+    GEN_TRY(check_finite("denoised", denoised, s->n, i, s->num_steps, err));
+    GEN_TRY(check_finite("latents", x, s->n, i, s->num_steps, err));
+    if (!p->on_step)
+        return GEN_OK;
+    const gen_step_report report = {.step = i,
+                                    .num_steps = s->num_steps,
+                                    .level = s->steps[i].to,
+                                    .x = x,
+                                    .denoised = denoised,
+                                    .n = s->n};
+    return p->on_step(p->on_step_self, &report, err);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------
+ */
+
+enum { NOISE, UNCLIPPED, DENOISED }; /* buffers of solve_rows: then one more for each of history */
+
+/* Steps whose update is one row of coefficients.  Denoised latents rotate through a ring. */
+static gen_status solve_rows(gen_solver *s, float *x, gen_error *err)
+{
+    const int ring = s->sampler->history + 1;
+    float *noise = gen_solver_buffer(s, NOISE), *unclipped = gen_solver_buffer(s, UNCLIPPED);
+    for (int i = 0; i < s->num_steps; i++) {
+        const float *const d[3] = {gen_solver_buffer(s, DENOISED + i % ring),
+                                   gen_solver_buffer(s, DENOISED + (i + ring - 1) % ring),
+                                   gen_solver_buffer(s, DENOISED + (i + 2 * ring - 2) % ring)};
+        float *denoised = gen_solver_buffer(s, DENOISED + i % ring);
+        gen_row row = {0};
+        s->sampler->row(s, i, &row);
+        GEN_TRY(gen_solver_denoise(s, i, s->steps[i].from, s->steps[i].time, x, denoised,
+                                   row.unclipped != 0 ? unclipped : NULL, err));
+        if (row.draws)
+            GEN_TRY(gen_solver_draw(s, noise, err));
+
+        double c[6] = {row.x, row.denoised};
+        const float *v[6] = {x, d[0]};
+        int num = 2;
+        const double more[] = {row.previous, row.before_previous, row.unclipped, row.noise};
+        const float *const arrays[] = {d[1], d[2], unclipped, noise};
+        for (int j = 0; j < 4; j++)
+            if (more[j] != 0) {
+                c[num] = more[j];
+                v[num++] = arrays[j];
+            }
+        gen_combine(x, s->n, num, c, v);
+        GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
+    }
+    return GEN_OK;
+}
+
+static gen_status check_run(const gen_sampler *sampler, const gen_solve_params *p, gen_error *err)
+{
+    const int samples = p->num_samples > 1 ? p->num_samples : 1;
+    if (p->schedule->num_steps < 1 || p->denoiser->n == 0 || p->denoiser->n % (size_t)samples != 0)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "%d steps on %zu latents of %d samples",
+                        p->schedule->num_steps, p->denoiser->n, samples);
+    if (sampler->needs_finite_kappa && p->schedule->steps[0].from.alpha <= 0)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "sampler %s works in log SNR and cannot start from pure noise",
+                        sampler->info.name);
+    return GEN_OK;
+}
+
+gen_status gen_solve(const gen_sampler *sampler, const gen_solve_params *params, float *x,
+                     gen_error *err)
+{
+    GEN_TRY(check_run(sampler, params, err));
+    gen_solver s = {.sampler = sampler,
+                    .params = params,
+                    .config = params->config,
+                    .steps = params->schedule->steps,
+                    .num_steps = params->schedule->num_steps,
+                    .n = params->denoiser->n};
+    /* one array more: sorting for dynamic thresholding */
+    const size_t num =
+        1 + (size_t)(sampler->row ? DENOISED + 1 + sampler->history : sampler->num_buffers);
+    size_t count, bytes;
+    if (!gen_mul_size(s.n, num, &count) || !gen_mul_size(count, sizeof *x, &bytes) ||
+        !(s.buffers = gen_malloc(bytes)))
+        return gen_no_memory(err, "sampler", s.n);
+    s.sorted = s.buffers + (num - 1) * s.n;
+    const gen_status status = sampler->row ? solve_rows(&s, x, err) : sampler->solve(&s, x, err);
+    gen_free(s.buffers);
+    return status;
+}

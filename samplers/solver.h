@@ -1,0 +1,73 @@
+/* solver.h - for the files that add a solver.
+ *
+ * Most solvers ask the denoiser once a step and move by a fixed linear combination of what is
+ * known.  Such a solver is a function that gives the coefficients of step i:
+ *
+ *   x' = x_coef x + denoised D_i + previous D_{i-1} + before_previous D_{i-2}
+ *        + unclipped D_i (before clipping) + noise z
+ *
+ * solver.c does the rest.  The others write their own loop out of the helpers below. */
+#ifndef GEN_SAMPLERS_SOLVER_H
+#define GEN_SAMPLERS_SOLVER_H
+
+#include "samplers/samplers.h"
+#include "samplers/schedule.h"
+
+typedef struct gen_row {
+    double x, denoised, previous, before_previous, unclipped, noise;
+    bool draws; /* the reference draws here, even where `noise` is 0 */
+} gen_row;
+
+typedef struct gen_solver gen_solver;
+
+struct gen_sampler {
+    gen_sampler_info info;
+    gen_spacing_rule rule;
+    const char *schedule; /* its own, unless asked for another; NULL: that of the configuration */
+    bool prefers_ve;      /* works in VE coordinates on VP networks, as k-diffusion does */
+    bool needs_finite_kappa; /* uses lambda at the first step */
+    /* Why it cannot run under a configuration; NULL when it can.  May be NULL. */
+    const char *(*refuse)(const gen_scheduler_config *config);
+    int history;     /* earlier denoised latents a row uses: 0..2 */
+    int num_buffers; /* scratch arrays of n floats its own loop uses */
+    /* One of the two. */
+    void (*row)(const gen_solver *s, int i, gen_row *row);
+    gen_status (*solve)(gen_solver *s, float *x, gen_error *err);
+};
+
+struct gen_solver {
+    const gen_sampler *sampler;
+    const gen_solve_params *params;
+    const gen_scheduler_config *config;
+    const gen_step *steps;
+    int num_steps;
+    size_t n;
+    float *buffers; /* all scratch, owned */
+    float *sorted;  /* dynamic thresholding */
+};
+
+/* The k-th scratch array of the sampler's own loop. */
+float *gen_solver_buffer(const gen_solver *s, int k);
+/* Denoised latents at a point of step i, clipped as configured; `unclipped` may be NULL. */
+gen_status gen_solver_denoise(const gen_solver *s, int i, gen_level level, double time,
+                              const float *x, float *denoised, float *unclipped, gen_error *err);
+gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err);
+/* Ends step i: checks that all is finite, and reports. */
+gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, const float *denoised,
+                                gen_error *err);
+/* out[k] = sum of c[j] v[j][k], in double, rounded once; out may be one of the v. */
+void gen_combine(float *out, size_t n, int num, const double *c, const float *const *v);
+
+/* -ln kappa, the half log SNR; INFINITY at the clean end. */
+double gen_lambda(gen_level level);
+
+/* Clipping to a range and dynamic thresholding (clip.c). */
+bool gen_clip_is_on(const gen_scheduler_config *config);
+void gen_clip_apply(const gen_scheduler_config *config, float *denoised, size_t n, int num_samples,
+                    float *scratch);
+
+extern const gen_sampler gen_sampler_ddim, gen_sampler_euler, gen_sampler_euler_ancestral,
+    gen_sampler_heun, gen_sampler_dpmpp_2m, gen_sampler_dpmpp_3m, gen_sampler_dpmpp_2m_sde,
+    gen_sampler_ddpm, gen_sampler_lcm, gen_sampler_unipc;
+
+#endif
