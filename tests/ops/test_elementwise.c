@@ -290,6 +290,29 @@ static void affine_of_all_sizes(void **state)
         ops_check("affine", build_affine, &sizes[i], (ops_options){.tolerance = 2e-7});
 }
 
+/* Long enough to be cut into several tasks, inside rows too. */
+static void build_long(ops_case *c, const void *arg)
+{
+    const bool is_strided = *(const bool *)arg;
+    gen_graph *g = c->g;
+    gen_tensor *x = operand(c, "x", is_strided ? 3 : 0, GEN_DIMS(3, 40001));
+    gen_tensor *row = ops_input(c, "row", GEN_DIMS(40001));
+    gen_tensor *column = ops_input(c, "column", GEN_DIMS(3, 1));
+    gen_output(g, gen_relu(g, x), "relu");
+    gen_output(g, gen_affine(g, x, 2.0f, 0.0f), "affine");
+    gen_output(g, gen_add(g, x, row), "row sum");
+    gen_output(g, gen_sub_tensors(g, x, column), "column difference");
+    gen_output(g, gen_mul(g, x, x), "square");
+    gen_output(g, gen_glu(g, GEN_ACT_RELU, gen_concat(g, 1, 2, (gen_tensor *[]){x, x})), "glu");
+}
+
+static void long_rows_are_cut(void **state)
+{
+    (void)state;
+    for (int is_strided = 0; is_strided < 2; is_strided++)
+        ops_check("long rows", build_long, &(bool){is_strided}, (ops_options){.is_exact = true});
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -297,6 +320,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(special_values_propagate), cmocka_unit_test(binary_broadcasts),
         cmocka_unit_test(parameters_of_all_types),  cmocka_unit_test(chains_reuse_memory),
         cmocka_unit_test(glu_of_all_sizes),         cmocka_unit_test(affine_of_all_sizes),
+        cmocka_unit_test(long_rows_are_cut),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;
