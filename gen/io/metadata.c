@@ -1,0 +1,246 @@
+/* metadata.c - how a picture was made, as texts that travel with it.
+ *
+ * "parameters" has the layout that programs for diffusion models share: the prompt, a line with the
+ * negative prompt, and a line of "Name: value" pairs; a value with a comma, a colon or a line break
+ * is quoted as JSON.  "gen" is a JSON object with every resolved value under the names of the C
+ * API, and a schema number. */
+#include "gen/io/io.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gen/core/alloc.h"
+
+#define TO_STRING_(x) #x
+#define TO_STRING(x)  TO_STRING_(x)
+#define VERSION                                                                                    \
+    TO_STRING(GEN_VERSION_MAJOR)                                                                   \
+    "." TO_STRING(GEN_VERSION_MINOR) "." TO_STRING(GEN_VERSION_PATCH)
+
+enum { SCHEMA_VERSION = 1, SHORT_HASH_DIGITS = 10 };
+
+gen_status gen_info_add_text(gen_picture_info *info, const char *key, const char *value,
+                             size_t value_size, gen_error *err)
+{
+    const size_t size = (info->num_texts + 1) * sizeof *info->texts;
+    gen_text *grown = gen_realloc(info->texts, size);
+    if (!grown)
+        return gen_no_memory(err, "texts of a picture", size);
+    info->texts = grown;
+    char *key_copy = gen_strdup(key);
+    char *value_copy = gen_strndup(value, value_size);
+    if (!key_copy || !value_copy) {
+        gen_free(key_copy);
+        gen_free(value_copy);
+        return gen_no_memory(err, "texts of a picture", value_size);
+    }
+    info->texts[info->num_texts++] = (gen_text){.key = key_copy, .value = value_copy};
+    return GEN_OK;
+}
+
+const char *gen_texts_find(const gen_text *texts, size_t num_texts, const char *key)
+{
+    for (size_t i = 0; i < num_texts; i++)
+        if (strcmp(texts[i].key, key) == 0)
+            return texts[i].value;
+    return NULL;
+}
+
+void gen_string_free(char *string)
+{
+    gen_free(string);
+}
+
+/* ---- the "parameters" text --------------------------------------------------------------------
+ */
+
+static void add_string(gen_string *b, const char *s)
+{
+    gen_string_add(b, s, strlen(s));
+}
+
+static void add_quoted(gen_string *b, const char *s)
+{
+    if (!strpbrk(s, ",:\n\r\"")) {
+        add_string(b, s);
+        return;
+    }
+    add_string(b, "\"");
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            gen_string_add(b, (const char[]){'\\', *s}, 2);
+        else if (*s == '\n')
+            add_string(b, "\\n");
+        else if (*s == '\r')
+            add_string(b, "\\r");
+        else
+            gen_string_add(b, s, 1);
+    }
+    add_string(b, "\"");
+}
+
+/* One "Name: value" of the last line; nothing for NULL. */
+static void add_pair(gen_string *b, bool *is_first, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return;
+    add_string(b, *is_first ? "" : ", ");
+    *is_first = false;
+    add_string(b, name);
+    add_string(b, ": ");
+    add_quoted(b, value);
+}
+
+/* Our names as other programs write them; a name they do not have stays ours. */
+static const char *common_name(const char *name)
+{
+    static const char *const names[][2] = {
+        {"euler", "Euler"},
+        {"ddim", "DDIM"},
+        {"karras", "Karras"},
+        {"exponential", "Exponential"},
+        {"sgm_uniform", "SGM Uniform"},
+        {"torch-cpu", "CPU"},
+        {"cuda", "NV"},
+    };
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i][0]) == 0)
+            return names[i][1];
+    return name;
+}
+
+static gen_picture_record copy_record(const gen_picture_record *record)
+{
+    gen_picture_record r = {0};
+    memcpy(&r, record, record->struct_size < sizeof r ? record->struct_size : sizeof r);
+    return r;
+}
+
+static void add_settings(gen_string *b, const gen_picture_record *r)
+{
+    char number[64];
+    bool is_first = true;
+    if (r->num_inference_steps > 0) {
+        snprintf(number, sizeof number, "%d", r->num_inference_steps);
+        add_pair(b, &is_first, "Steps", number);
+    }
+    add_pair(b, &is_first, "Sampler", common_name(r->sampler));
+    add_pair(b, &is_first, "Schedule type", common_name(r->scheduler));
+    if (r->guidance_scale != 0) {
+        snprintf(number, sizeof number, "%.6g", r->guidance_scale);
+        add_pair(b, &is_first, "CFG scale", number);
+    }
+    snprintf(number, sizeof number, "%llu", (unsigned long long)r->seed);
+    add_pair(b, &is_first, "Seed", number);
+    if (r->width > 0 && r->height > 0) {
+        snprintf(number, sizeof number, "%dx%d", r->width, r->height);
+        add_pair(b, &is_first, "Size", number);
+    }
+    if (r->model_sha256) {
+        snprintf(number, sizeof number, "%.*s", SHORT_HASH_DIGITS, r->model_sha256);
+        add_pair(b, &is_first, "Model hash", number);
+    }
+    add_pair(b, &is_first, "Model", r->model_name);
+    add_pair(b, &is_first, "VAE", r->vae_name);
+    if (r->clip_skip > 0) {
+        snprintf(number, sizeof number, "%d", r->clip_skip);
+        add_pair(b, &is_first, "Clip skip", number);
+    }
+    add_pair(b, &is_first, "RNG", common_name(r->rng));
+    add_pair(b, &is_first, "Version", "gen " VERSION);
+}
+
+gen_status gen_picture_record_text(char **out, const gen_picture_record *record, gen_error *err)
+{
+    const gen_picture_record r = copy_record(record);
+    gen_string b = {0};
+    add_string(&b, r.prompt ? r.prompt : "");
+    if (r.negative_prompt && *r.negative_prompt) {
+        add_string(&b, "\nNegative prompt: ");
+        add_string(&b, r.negative_prompt);
+    }
+    add_string(&b, "\n");
+    add_settings(&b, &r);
+    char *clean = b.is_out_of_memory ? NULL : gen_utf8_clean(b.text);
+    gen_free(b.text);
+    if (!clean)
+        return gen_no_memory(err, "picture record", b.size);
+    *out = clean;
+    return GEN_OK;
+}
+
+/* ---- the JSON record --------------------------------------------------------------------------
+ */
+
+/* Sets a member; a NULL value (no memory, or nothing to say) is left to the check at the end. */
+static bool set(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
+static bool set_string(json_t *object, const char *key, const char *value)
+{
+    if (!value)
+        return true;
+    char *clean = gen_utf8_clean(value);
+    const bool is_set = clean && set(object, key, json_string(clean));
+    gen_free(clean);
+    return is_set;
+}
+
+static bool set_positive(json_t *object, const char *key, int value)
+{
+    return value <= 0 || set(object, key, json_integer(value));
+}
+
+/* JSON numbers of jansson are signed, so a seed in the upper half is a string. */
+static bool set_seed(json_t *object, uint64_t seed)
+{
+    char digits[32];
+    if (seed <= INT64_MAX)
+        return set(object, "seed", json_integer((json_int_t)seed));
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
+    return set(object, "seed", json_string(digits));
+}
+
+static bool fill_record(json_t *o, const gen_picture_record *r)
+{
+    bool is_complete =
+        set(o, "schema", json_integer(SCHEMA_VERSION)) && set(o, "version", json_string(VERSION)) &&
+        set_string(o, "prompt", r->prompt) &&
+        set_string(o, "negative_prompt", r->negative_prompt) && set_seed(o, r->seed) &&
+        set_positive(o, "num_inference_steps", r->num_inference_steps) &&
+        (r->guidance_scale == 0 || set(o, "guidance_scale", json_real(r->guidance_scale))) &&
+        set_string(o, "sampler", r->sampler) && set_string(o, "scheduler", r->scheduler) &&
+        set_string(o, "rng", r->rng) && set_positive(o, "width", r->width) &&
+        set_positive(o, "height", r->height) && set_positive(o, "clip_skip", r->clip_skip) &&
+        set_string(o, "precision", r->precision) && set_string(o, "backend", r->backend) &&
+        set_string(o, "vae", r->vae_name);
+    if (is_complete && (r->model_name || r->model_sha256)) {
+        json_t *model = json_object();
+        is_complete = model && set_string(model, "name", r->model_name) &&
+                      set_string(model, "sha256", r->model_sha256) &&
+                      json_object_set(o, "model", model) == 0;
+        json_decref(model);
+    }
+    return is_complete;
+}
+
+gen_status gen_picture_record_json(char **out, const gen_picture_record *record, gen_error *err)
+{
+    const gen_picture_record r = copy_record(record);
+    json_t *object = json_object();
+    char *copy = NULL;
+    if (object && fill_record(object, &r)) {
+        char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15));
+        copy = text ? gen_strdup(text) : NULL; /* freed with our allocator, not with jansson's */
+        free(text);
+    }
+    json_decref(object);
+    if (!copy)
+        return gen_no_memory(err, "picture record", sizeof r);
+    *out = copy;
+    return GEN_OK;
+}
