@@ -1,4 +1,5 @@
 /* table.c - the kernels of one instruction set. */
+#include "gen/cpu/kernels/attention_kernels.h"
 #include "gen/cpu/kernels/gemm_kernels.h"
 #include "gen/cpu/kernels/vector_kernels.h"
 
@@ -10,5 +11,6 @@ extern const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA);
 const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA) = {
     .name = TEXT(GEN_ISA),
     .gemm = &GEN_KERNEL(gemm),
+    .attention = &GEN_KERNEL(attention),
     .vector = &GEN_KERNEL(vector),
 };

@@ -1,0 +1,142 @@
+/* test_linear.c - matrix products of all shapes, weight types and epilogues. */
+#include "tests/ops/ops.h"
+
+typedef struct linear_case {
+    int64_t samples, rows, k, n;
+    gen_dtype dtype;
+    bool has_bias;
+    gen_act act;
+    int residual; /* 0: none, 1: of every row, 2: one row for a sample */
+    gen_act post_act;
+    int extra; /* row stride of x beyond its width */
+} linear_case;
+
+static void build_linear(ops_case *c, const void *arg)
+{
+    const linear_case *p = arg;
+    const double std = 1.0 / sqrt((double)p->k);
+    ops_weight(c, "fc.weight", p->dtype, 0.0, std, GEN_DIMS(p->n, p->k));
+    if (p->has_bias)
+        ops_weight(c, "fc.bias", p->dtype, 0.0, 1.0, GEN_DIMS(p->n));
+    gen_tensor *x = p->extra ? ops_strided(c, "x", p->extra, GEN_DIMS(p->samples, p->rows, p->k))
+                             : ops_input(c, "x", GEN_DIMS(p->samples, p->rows, p->k));
+    gen_tensor *y = gen_linear(c->g, ops_scope(c, "fc"), x);
+    if (p->act != GEN_ACT_NONE)
+        y = gen_activation(c->g, p->act, y);
+    if (p->residual)
+        y = gen_add(c->g, y,
+                    ops_input(c, "r", GEN_DIMS(p->samples, p->residual == 1 ? p->rows : 1, p->n)));
+    if (p->post_act != GEN_ACT_NONE)
+        y = gen_activation(c->g, p->post_act, y);
+    gen_output(c->g, y, "y");
+}
+
+static void check(linear_case p)
+{
+    char what[160];
+    if (p.samples == 0)
+        p.samples = 1;
+    snprintf(what, sizeof what,
+             "linear %dx%dx%d to %d, %s%s, act %d, residual %d, then %d, extra %d", (int)p.samples,
+             (int)p.rows, (int)p.k, (int)p.n, gen_dtype_name(p.dtype), p.has_bias ? ", bias" : "",
+             (int)p.act, p.residual, (int)p.post_act, p.extra);
+    ops_check(what, build_linear, &p, (ops_options){.tolerance = 2e-6, .try_openblas = true});
+}
+
+static void all_sizes(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 3, 63, 64, 65};
+    for (int m = 0; m < 5; m++)
+        for (int k = 0; k < 5; k++)
+            for (int n = 0; n < 5; n++)
+                check((linear_case){.rows = sizes[m],
+                                    .k = sizes[k],
+                                    .n = sizes[n],
+                                    .dtype = (gen_dtype)((m + k + n) % 3),
+                                    .has_bias = (m + n) & 1,
+                                    .extra = (k + n) % 3});
+}
+
+/* Every number of rows a tile can be left with, and every kind of last panel. */
+static void all_remainders(void **state)
+{
+    (void)state;
+    for (int64_t rows = 1; rows <= 29; rows++)
+        check((linear_case){.rows = rows,
+                            .k = 17,
+                            .n = 16 * (rows % 5) + rows,
+                            .has_bias = true,
+                            .dtype = GEN_F16});
+}
+
+/* Several k-blocks, split by rows and by columns. */
+static void large_products(void **state)
+{
+    (void)state;
+    check((linear_case){.rows = 900, .k = 1300, .n = 100, .dtype = GEN_F16, .has_bias = true});
+    check((linear_case){.rows = 130, .k = 1030, .n = 700, .dtype = GEN_BF16, .has_bias = true});
+    check((linear_case){.samples = 3,
+                        .rows = 300,
+                        .k = 700,
+                        .n = 80,
+                        .dtype = GEN_F32,
+                        .has_bias = true,
+                        .residual = 2,
+                        .extra = 12});
+    check((linear_case){.samples = 2, .rows = 9, .k = 1100, .n = 650, .residual = 2});
+    check((linear_case){.rows = 2, .k = 1280, .n = 1280, .dtype = GEN_F16, .has_bias = true});
+}
+
+static void all_epilogues(void **state)
+{
+    (void)state;
+    for (int act = 0; act < GEN_NUM_ACTS; act++)
+        for (int residual = 0; residual < 3; residual++)
+            for (int post = 0; post < GEN_NUM_ACTS; post += residual ? 5 : GEN_NUM_ACTS)
+                check((linear_case){.samples = 2,
+                                    .rows = 31,
+                                    .k = 63,
+                                    .n = 65,
+                                    .dtype = (gen_dtype)(act % 3),
+                                    .has_bias = act & 1,
+                                    .act = (gen_act)act,
+                                    .residual = residual,
+                                    .post_act = (gen_act)post});
+}
+
+/* A weight with a number that is not finite is refused, with its name. */
+static void refuses_not_finite(void **state)
+{
+    (void)state;
+    gen_error err = {0};
+    static const float bad[4] = {1.0f, 2.0f, NAN, 3.0f};
+    gen_backend *backend = NULL;
+    gen_plan *plan = NULL;
+    ops_case c;
+    ops_case_init(&c);
+    EXPECT_OK(gen_weights_add(c.weights, "fc.weight", "bad.safetensors", "fc.weight", GEN_F32,
+                              GEN_DIMS(2, 2), bad, sizeof bad, false, &err));
+    EXPECT_OK(ops_backend_under_test()->open(&backend, &(ops_config){.level = ""}, &err));
+    EXPECT_OK(gen_graph_new(&c.g, &err));
+    gen_tensor *x = gen_input(c.g, "x", GEN_F32, GEN_DIMS(1, 2));
+    gen_output(c.g, gen_linear(c.g, ops_scope(&c, "fc"), x), "y");
+    EXPECT_STATUS(GEN_ERROR_MODEL, gen_plan_new(&plan, c.g, backend, 0, &err));
+    EXPECT_CONTAINS(err.message, "bad.safetensors");
+    EXPECT_CONTAINS(err.message, "fc.weight");
+    gen_weights_drop_prepared(c.weights, backend);
+    backend->fns->close(backend);
+    ops_case_free(&c);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_sizes),          cmocka_unit_test(all_remainders),
+        cmocka_unit_test(large_products),     cmocka_unit_test(all_epilogues),
+        cmocka_unit_test(refuses_not_finite),
+    };
+    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
+        return 2;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
