@@ -38,8 +38,9 @@ static bool same_shape(const gen_tensor *a, const gen_tensor *b)
 /* Can the sums of `first` be stored as `y` directly? */
 static bool stores_as(const gen_node *first, const gen_tensor *y)
 {
-    if (first->op == GEN_OP_LINEAR)
-        return first->output->dims[first->output->rank - 1] == y->dims[y->rank - 1];
+    if (first->op == GEN_OP_LINEAR) /* same rows; a row per sample is not enough */
+        return first->output->dims[first->output->rank - 1] == y->dims[y->rank - 1] &&
+               gen_tensor_elements(first->output) == gen_tensor_elements(y);
     return same_shape(first->output, y);
 }
 
