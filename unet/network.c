@@ -1,0 +1,52 @@
+/* network.c - the UNet as the pipeline sees it. */
+#include "unet/unet.h"
+
+static gen_status configure(void **config, const gen_json *json, gen_error *err)
+{
+    gen_unet_config *cfg = gen_malloc(sizeof *cfg);
+    if (!cfg)
+        return gen_no_memory(err, "UNet configuration", sizeof *cfg);
+    const gen_status status = gen_unet_config_read(cfg, json, err);
+    if (status)
+        gen_free(cfg);
+    else
+        *config = cfg;
+    return status;
+}
+
+static void describe(const void *config, gen_network_traits *traits)
+{
+    const gen_unet_config *cfg = config;
+    *traits = (gen_network_traits){
+        .in_channels = cfg->in_channels,
+        .out_channels = cfg->out_channels,
+        .sample_height = cfg->sample_height,
+        .sample_width = cfg->sample_width,
+        .context_dim = gen_unet_context_dim(cfg),
+        .guidance_dim = cfg->time_cond_proj_dim,
+    };
+    if (cfg->has_text_time) {
+        /* Five conditions (the refiner's) where the widths leave room for its pooled text only. */
+        traits->num_time_ids = 6;
+        if (gen_unet_text_embeds_dim(cfg, 6) <= 0 || gen_unet_text_embeds_dim(cfg, 6) % 64)
+            traits->num_time_ids = 5;
+        traits->pooled_dim = gen_unet_text_embeds_dim(cfg, traits->num_time_ids);
+    }
+}
+
+static void record(gen_graph *g, gen_scope w, const void *config, const gen_network_shape *shape)
+{
+    const gen_unet_shape s = {.batch = shape->batch,
+                              .height = shape->height,
+                              .width = shape->width,
+                              .num_tokens = shape->num_tokens};
+    const gen_unet_inputs in = gen_unet_declare(g, config, &s);
+    gen_unet_forward(g, w, config, &in);
+}
+
+const gen_network_class gen_unet_network = {
+    .class_name = "UNet2DConditionModel",
+    .configure = configure,
+    .describe = describe,
+    .record = record,
+};
