@@ -510,7 +510,7 @@ enum { MAX_STAGES = 16, MAX_LAYERS = 32 };
 
 /* Which numbers stages and layers of a UNet have, and which they get. */
 typedef struct numbering {
-    const char *stages, *layers, *attentions, *others;
+    const char *stages, *layers, *attentions;
     bool has_stage[MAX_STAGES], has_layer[MAX_STAGES][MAX_LAYERS];
 } numbering;
 
