@@ -132,7 +132,7 @@ static gen_status start_from_image(job *j, gen_error *err)
         (status = source.draw(source.self, j->noise, j->n, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
-    gen_schedule_add_noise(j->schedule, j->schedule->first, j->x, j->noise, j->x, j->n);
+    gen_schedule_add_noise(j->schedule, 0, j->x, j->noise, j->x, j->n);
     trace_value(j, "start_latents", 0, j->x, j->n);
 done:
     gen_free(pixels);
@@ -177,7 +177,7 @@ static gen_status prepare_latents(job *j, gen_error *err)
 static gen_status poll(void *self, gen_error *err)
 {
     const job *j = self;
-    return report(j, GEN_PHASE_STEP, -1, j->schedule->num_steps - j->schedule->first, err);
+    return report(j, GEN_PHASE_STEP, -1, j->schedule->num_steps, err);
 }
 
 static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
@@ -236,8 +236,8 @@ static gen_status run_steps(job *j, gen_error *err)
         .on_step_self = j,
     };
     if (j->trace && j->trace->timestep)
-        for (int i = j->schedule->first; i < j->schedule->num_steps; i++)
-            j->trace->timestep(j->trace->self, i - j->schedule->first, j->schedule->steps[i].time);
+        for (int i = 0; i < j->schedule->num_steps; i++)
+            j->trace->timestep(j->trace->self, i, j->schedule->steps[i].time);
     return gen_solve(j->sampling.sampler, &solve, j->x, err);
 }
 
@@ -337,7 +337,7 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(gen_network_plan(&plan, &m->plans, &m->network, &shape, err));
     stats->load_seconds = now() - t;
     t = now();
-    stats->num_steps = j->schedule->num_steps - j->schedule->first;
+    stats->num_steps = j->schedule->num_steps;
     GEN_TRY(report(j, GEN_PHASE_STEP, 0, stats->num_steps, err));
     GEN_TRY(run_steps(j, err));
     stats->step_seconds = (now() - t) / (stats->num_steps ? stats->num_steps : 1);
