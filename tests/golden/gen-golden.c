@@ -25,6 +25,9 @@ static const struct kind {
     {"AutoencoderKL", golden_vae_kl},
     {"AutoencoderTiny", golden_vae_tiny},
     {"taesd", golden_taesd},
+    {"CLIPTextModel", golden_clip},
+    {"CLIPTextModelWithProjection", golden_clip},
+    {"clip_tokenizer", golden_clip_tokenizer},
     {"pipeline", golden_pipeline},
 };
 
