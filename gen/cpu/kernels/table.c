@@ -2,6 +2,7 @@
 #include "gen/cpu/kernels/attention_kernels.h"
 #include "gen/cpu/kernels/gemm_kernels.h"
 #include "gen/cpu/kernels/vector_kernels.h"
+#include "gen/cpu/kernels/winograd_kernels.h"
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
@@ -12,5 +13,6 @@ const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA) = {
     .name = TEXT(GEN_ISA),
     .gemm = &GEN_KERNEL(gemm),
     .attention = &GEN_KERNEL(attention),
+    .winograd = &GEN_KERNEL(winograd),
     .vector = &GEN_KERNEL(vector),
 };
