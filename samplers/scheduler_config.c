@@ -89,10 +89,11 @@ static const struct {
     {"", "euler", no_file},
     {"DDIMScheduler", "ddim", clips},
     {"DDPMScheduler", "ddpm", clips},
-    {"PNDMScheduler", "ddim", NULL}, /* its own multistep form is not built in; same schedule */
+    {"PNDMScheduler", "pndm", NULL},
     {"EulerDiscreteScheduler", "euler", linspace},
     {"EulerAncestralDiscreteScheduler", "euler_a", linspace},
     {"HeunDiscreteScheduler", "heun", heun},
+    {"LMSDiscreteScheduler", "lms", linspace},
     {"DPMSolverMultistepScheduler", "dpmpp_2m", linspace},
     {"UniPCMultistepScheduler", "unipc", linspace},
     {"LCMScheduler", "lcm", lcm},

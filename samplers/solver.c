@@ -12,9 +12,10 @@
  */
 
 static const gen_sampler *const SAMPLERS[] = {
-    &gen_sampler_ddim,     &gen_sampler_euler,    &gen_sampler_euler_ancestral, &gen_sampler_heun,
-    &gen_sampler_dpmpp_2m, &gen_sampler_dpmpp_3m, &gen_sampler_dpmpp_2m_sde,    &gen_sampler_unipc,
-    &gen_sampler_ddpm,     &gen_sampler_lcm,
+    &gen_sampler_ddim,         &gen_sampler_euler,    &gen_sampler_euler_ancestral,
+    &gen_sampler_heun,         &gen_sampler_dpmpp_2m, &gen_sampler_dpmpp_3m,
+    &gen_sampler_dpmpp_2m_sde, &gen_sampler_unipc,    &gen_sampler_ddpm,
+    &gen_sampler_lcm,          &gen_sampler_pndm,     &gen_sampler_lms,
 };
 
 #define NUM_SAMPLERS ((int)(sizeof SAMPLERS / sizeof SAMPLERS[0]))

@@ -58,6 +58,9 @@ gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, cons
 /* out[k] = sum of c[j] v[j][k], in double, rounded once; out may be one of the v. */
 void gen_combine(float *out, size_t n, int num, const double *c, const float *const *v);
 
+/* Euler's step from one VE sigma to another, in place (solver_euler.c). */
+void gen_euler_ve(float *x, const float *denoised, size_t n, double from, double to);
+
 /* -ln kappa, the half log SNR; INFINITY at the clean end. */
 double gen_lambda(gen_level level);
 
@@ -68,6 +71,6 @@ void gen_clip_apply(const gen_scheduler_config *config, float *denoised, size_t 
 
 extern const gen_sampler gen_sampler_ddim, gen_sampler_euler, gen_sampler_euler_ancestral,
     gen_sampler_heun, gen_sampler_dpmpp_2m, gen_sampler_dpmpp_3m, gen_sampler_dpmpp_2m_sde,
-    gen_sampler_ddpm, gen_sampler_lcm, gen_sampler_unipc;
+    gen_sampler_ddpm, gen_sampler_lcm, gen_sampler_unipc, gen_sampler_pndm, gen_sampler_lms;
 
 #endif

@@ -4,34 +4,39 @@
 #include <math.h>
 
 /* VE (k-diffusion): up^2 = eta^2 s'^2 (s^2 - s'^2) / s^2, down^2 = s'^2 - up^2. */
-static void ve_row(double from, double to, double eta, gen_row *r)
+static void ve_step(float *x, const float *denoised, const float *noise, size_t n, double from,
+                    double to, double eta, double s_noise)
 {
     const double up = fmin(to, eta * sqrt(fmax(0, to * to * (from * from - to * to))) / from);
-    r->x = sqrt(fmax(0, to * to - up * up)) / from;
-    r->denoised = 1 - r->x;
-    r->noise = up;
+    gen_euler_ve(x, denoised, n, from, sqrt(fmax(0, to * to - up * up)));
+    gen_combine(x, n, 2, (double[]){1, up * s_noise}, (const float *[]){x, noise});
 }
 
 /* Flow: down to tau_d = tau' (1 + (tau'/tau - 1) eta), then rescaled so that the share of x0 is
  * 1 - tau', with the missing noise added.  Not the eta = 1 row of DDIM. */
-static void flow_row(double from, double to, double eta, gen_row *r)
+static void flow_step(float *x, const float *denoised, const float *noise, size_t n, double from,
+                      double to, double eta, double s_noise)
 {
     const double down = to * (1 + (to / from - 1) * eta), scale = (1 - to) / (1 - down);
-    r->x = scale * down / from;
-    r->denoised = scale * (1 - down / from);
-    r->noise = sqrt(fmax(0, to * to - down * down * scale * scale));
+    const double up = sqrt(fmax(0, to * to - down * down * scale * scale));
+    gen_combine(x, n, 3, (double[]){scale * down / from, scale * (1 - down / from), up * s_noise},
+                (const float *[]){x, denoised, noise});
 }
 
-static void row(const gen_solver *s, int i, gen_row *r)
+static gen_status solve(gen_solver *s, float *x, gen_error *err)
 {
-    const gen_step *step = &s->steps[i];
+    float *denoised = gen_solver_buffer(s, 0), *noise = gen_solver_buffer(s, 1);
     const double eta = s->config->eta > 0 ? s->config->eta : 1; /* without noise it is Euler */
-    if (s->params->schedule->process == GEN_PROCESS_FLOW)
-        flow_row(step->from.sigma, step->to.sigma, eta, r);
-    else
-        ve_row(step->from.sigma, step->to.sigma, eta, r);
-    r->noise *= s->config->s_noise;
-    r->draws = true;
+    const bool is_flow = s->params->schedule->process == GEN_PROCESS_FLOW;
+    for (int i = 0; i < s->num_steps; i++) {
+        const gen_step *step = &s->steps[i];
+        GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
+        GEN_TRY(gen_solver_draw(s, noise, err));
+        (is_flow ? flow_step : ve_step)(x, denoised, noise, s->n, step->from.sigma, step->to.sigma,
+                                        eta, s->config->s_noise);
+        GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
+    }
+    return GEN_OK;
 }
 
 const gen_sampler gen_sampler_euler_ancestral = {
@@ -44,5 +49,6 @@ const gen_sampler gen_sampler_euler_ancestral = {
              .is_stochastic = true},
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
-    .row = row,
+    .num_buffers = 2,
+    .solve = solve,
 };

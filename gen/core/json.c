@@ -34,11 +34,40 @@ gen_status gen_json_adopt(gen_json **out, json_t *root, const char *path, gen_er
     return json_new(out, root, path, GEN_ERROR_MODEL, err);
 }
 
+/* Python writes infinite floats as Infinity, which is not JSON, and schedulers' files hold some.  A
+ * copy of the text with null in their place, or NULL when there is none (or no memory). */
+static char *without_infinities(const char *text, size_t size)
+{
+    static const char word[] = "Infinity";
+    const size_t length = sizeof word - 1;
+    bool is_in_string = false;
+    char *copy = memmem(text, size, word, length) ? gen_malloc(size) : NULL;
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, size);
+    for (size_t i = 0; i < size; i++) {
+        if (is_in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            is_in_string = !is_in_string;
+        else if (!is_in_string && size - i >= length && memcmp(text + i, word, length) == 0) {
+            memcpy(copy + i, "null    ", length);
+            if (i > 0 && copy[i - 1] == '-')
+                copy[i - 1] = ' ';
+        }
+    }
+    return copy;
+}
+
 gen_status gen_json_parse(gen_json **out, const char *text, size_t size, const char *path,
                           gen_status on_error, gen_error *err)
 {
     json_error_t why;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
+    char *copy = root ? NULL : without_infinities(text, size);
+    if (copy)
+        root = json_loadb(copy, size, JSON_REJECT_DUPLICATES, &why);
+    gen_free(copy);
     if (!root) {
         if (json_error_code(&why) == json_error_out_of_memory)
             return gen_no_memory(err, path, size);

@@ -2,7 +2,7 @@
  *
  * A gen_json is a parsed document with its path.  Getters take the default to use when the key is
  * absent; a value of the wrong type is an error ("FILE: \"key\" is a string, expected a number").
- * JSON null counts as absent unless the getter says otherwise.
+ * JSON null counts as absent unless the getter says otherwise; Python's Infinity is read as null.
  *
  * jansson allocates by itself: its functions can only be replaced for the whole process, which is
  * not the library's to do.  A failure inside it is reported as GEN_ERROR_MEMORY. */

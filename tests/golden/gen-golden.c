@@ -29,6 +29,8 @@ static const struct kind {
     {"CLIPTextModelWithProjection", golden_clip},
     {"clip_tokenizer", golden_clip_tokenizer},
     {"pipeline", golden_pipeline},
+    {"schedulers", golden_schedulers},
+    {"torch_rng", golden_torch_rng},
 };
 
 static const char usage[] =

@@ -142,6 +142,21 @@ static void files_are_opened_or_named(void **state)
     temp_dir_remove(&dir);
 }
 
+/* As Python writes them; not JSON, but found in schedulers' files. */
+static void infinite_numbers_are_null(void **state)
+{
+    (void)state;
+    gen_json *j =
+        parse("{\"a\": -Infinity, \"b\": [Infinity, 1], \"s\": \"-Infinity \\\" Infinity\"}");
+    gen_error err = {0};
+    const char *s;
+    assert_true(gen_json_is_null(j, "a"));
+    assert_true(json_is_null(json_array_get(gen_json_get(j, "b"), 0)));
+    EXPECT_OK(gen_json_string(j, "s", "", &s, &err));
+    assert_string_equal(s, "-Infinity \" Infinity");
+    gen_json_free(j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +164,7 @@ int main(void)
         cmocka_unit_test(wrong_types_name_file_and_key),
         cmocka_unit_test(damaged_text_is_refused),
         cmocka_unit_test(files_are_opened_or_named),
+        cmocka_unit_test(infinite_numbers_are_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
