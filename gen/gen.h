@@ -111,6 +111,11 @@ typedef struct gen_image_save_params {
 GEN_API gen_status gen_image_save(const gen_image *image, const char *path,
                                   const gen_image_save_params *params, gen_error *err);
 
+/* Whether gen_image_save() would begin to write there: format known, folder made and writable.
+ * Errors: as its own. */
+GEN_API gen_status gen_image_save_check(const char *path, const gen_image_save_params *params,
+                                        gen_error *err);
+
 /* What a picture file says about itself, without its pixels. */
 typedef struct gen_picture_info {
     const char *format;               /* "PNG", "JPEG" or "PNM" */
@@ -301,7 +306,7 @@ typedef struct gen_estimate_phase {
     uint64_t    peak_bytes;           /* weights, activations and scratch at the same time */
     uint64_t    weight_bytes, transformed_bytes, activation_bytes, scratch_bytes;
     double      flops;                /* of the whole phase */
-    double      seconds;              /* a guess from a short measurement of this machine */
+    double      seconds;              /* a guess from a short measurement of this machine; 0: none */
     int         num_tiles;            /* strips the decoder works in; 1: none */
 } gen_estimate_phase;
 

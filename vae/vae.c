@@ -1,4 +1,6 @@
 /* vae.c - configurations, scaling of latents, and the object the pipeline uses. */
+#include "vae/vae.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -212,6 +214,14 @@ void gen_vae_free(gen_vae *vae)
     gen_plan_free(vae->encoder.plan);
     gen_plan_free(vae->decoder.plan);
     gen_free(vae);
+}
+
+void gen_vae_release(gen_vae *vae)
+{
+    gen_plan_free(vae->encoder.plan);
+    gen_plan_free(vae->decoder.plan);
+    vae->encoder.plan = vae->decoder.plan = NULL;
+    gen_weights_drop_prepared(vae->root.weights, vae->backend);
 }
 
 const gen_vae_config *gen_vae_get_config(const gen_vae *vae)

@@ -78,7 +78,8 @@ static void add_plan(gen_estimate_phase *phase, const gen_plan_stats *s, double 
     phase->flops += runs * s->flops;
 }
 
-static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m, int chunks,
+/* num_tokens: what each encoder's prompt came to, so many chunks of its length. */
+static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m, int64_t num_tokens,
                                   gen_error *err)
 {
     phase->name = "encode";
@@ -90,7 +91,7 @@ static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m, int c
         gen_clip_tokenizer_get_info(m->text.stages[i].tokenizer, &info);
         GEN_TRY(gen_text_encoder_measure(m->text.stages[i].encoder, info.max_length, &options, &s,
                                          err));
-        add_plan(phase, &s, 2.0 * chunks);
+        add_plan(phase, &s, 2.0 * (double)num_tokens / info.max_length);
     }
     return GEN_OK;
 }
@@ -110,42 +111,91 @@ static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, cons
     return GEN_OK;
 }
 
-static gen_status estimate_decode(gen_estimate_phase *phase, gen_model *m, const gen_sampling *s,
-                                  const gen_generate_params *p, gen_error *err)
+/* `resident`: bytes of what stays in memory beside the decoder. */
+static gen_status estimate_decode(gen_estimate_phase *phase, int64_t *band_rows, gen_model *m,
+                                  const gen_sampling *s, const gen_generate_params *p,
+                                  uint64_t resident, gen_error *err)
 {
+    const uint64_t picture = (uint64_t)p->width * (uint64_t)p->height * (3 * sizeof(float) + 3);
+    const uint64_t limit = m->context->mem_limit;
     gen_vae_needs needs;
-    int64_t rows;
     phase->name = "decode";
-    GEN_TRY(gen_choose_decoder_bands(m, s->height, s->width, &rows, &needs, err));
+    resident += picture;
+    GEN_TRY(gen_vae_choose_bands(m->vae, s->height, s->width,
+                                 limit > resident ? (size_t)(limit - resident) : 1, band_rows,
+                                 &needs, err));
     phase->weight_bytes = needs.weights - needs.transformed;
     phase->transformed_bytes = needs.transformed;
-    phase->activation_bytes =
-        needs.arena + needs.host + (uint64_t)p->width * (uint64_t)p->height * 3 * sizeof(float);
+    phase->activation_bytes = needs.arena + needs.host + picture;
     phase->scratch_bytes = needs.scratch;
     phase->flops = needs.flops;
-    phase->num_tiles = rows ? (int)((s->height + rows - 1) / rows) : 1;
+    phase->num_tiles = *band_rows ? (int)((s->height + *band_rows - 1) / *band_rows) : 1;
     return GEN_OK;
 }
 
-/* Prepared weights stay from phase to phase and the arena never shrinks, so peaks add up. */
-static void add_peaks(gen_estimate *e, double flops_per_second)
+static uint64_t weights_of(const gen_estimate_phase *p)
+{
+    return p->weight_bytes + p->transformed_bytes;
+}
+
+/* The arena and the working memory never shrink.  Weights stay from phase to phase, unless memory
+ * is so short that each phase gives its own back. */
+static void add_peaks(gen_estimate *e, bool keeps_weights)
 {
     uint64_t weights = 0, activations = 0, scratch = 0;
+    e->peak_bytes = 0;
     for (int i = 0; i < 3; i++) {
         gen_estimate_phase *p = &e->phases[i];
-        weights += p->weight_bytes + p->transformed_bytes;
+        weights = weights_of(p) + (keeps_weights ? weights : 0);
         if (p->activation_bytes > activations)
             activations = p->activation_bytes;
         if (p->scratch_bytes > scratch)
             scratch = p->scratch_bytes;
         p->peak_bytes = weights + activations + scratch;
-        if (!p->num_tiles)
+        if (p->num_tiles == 0)
             p->num_tiles = 1;
-        p->seconds = p->flops / flops_per_second;
-        e->seconds += p->seconds;
         if (p->peak_bytes > e->peak_bytes)
             e->peak_bytes = p->peak_bytes;
     }
+}
+
+static gen_status too_large(const gen_estimate *e, const gen_generate_params *p, gen_error *err)
+{
+    gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.2f GiB, the limit is %.2f GiB", p->width,
+             p->height, (double)e->peak_bytes / 0x1p30, (double)e->mem_limit / 0x1p30);
+    return gen_hint(err, "choose a smaller size, or allow more memory");
+}
+
+gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_sampling *s,
+                           const gen_generate_params *p, int64_t num_tokens, gen_error *err)
+{
+    gen_estimate *e = &out->estimate;
+    *out = (gen_memory_plan){.keeps_weights = true};
+    e->mem_limit = m->context->mem_limit;
+    if (num_tokens)
+        GEN_TRY(estimate_encode(&e->phases[0], m, num_tokens, err));
+    e->phases[0].name = "encode";
+    GEN_TRY(estimate_denoise(&e->phases[1], m, s, p, num_tokens, err));
+    /* First everything at once without bands; then weights given back phase by phase. */
+    for (int attempt = 0; attempt < 2; attempt++) {
+        gen_estimate_phase *decoder = &e->phases[2];
+        out->keeps_weights = attempt == 0;
+        gen_vae_needs whole;
+        GEN_TRY(gen_vae_measure_decode(m->vae, s->height, s->width, 0, &whole, err));
+        const uint64_t vae = whole.weights - whole.transformed;
+        const uint64_t resident =
+            out->keeps_weights ? weights_of(&e->phases[0]) + weights_of(&e->phases[1]) + vae : vae;
+        *decoder = (gen_estimate_phase){0};
+        const gen_status status = estimate_decode(decoder, &out->band_rows, m, s, p, resident, err);
+        if (status && (status != GEN_ERROR_MEMORY || attempt == 1))
+            return status;
+        if (status)
+            continue;
+        add_peaks(e, out->keeps_weights);
+        if (e->peak_bytes <= e->mem_limit)
+            return GEN_OK;
+    }
+    return too_large(e, p, err);
 }
 
 gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_params *params,
@@ -153,28 +203,21 @@ gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_
 {
     gen_generate_params p = {0};
     gen_sampling sampling;
-    double speed = 1;
+    gen_memory_plan plan;
+    double speed = INFINITY; /* stays so where not even the test fits into the limit */
+    int64_t num_tokens = 0;
     memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
     GEN_TRY(gen_sampling_resolve(&sampling, &p, m, err));
-    *out = (gen_estimate){.mem_limit = m->context->mem_limit};
-    const gen_prompt_states *prompt = NULL;
-    int64_t tokens = 0;
-    int chunks = 1;
-    if (m->network.traits.context_dim) {
-        gen_clip_tokenizer_info info;
-        GEN_TRY(gen_model_prompt(&prompt, m, &p, err));
-        gen_clip_tokenizer_get_info(m->text.stages[0].tokenizer, &info);
-        tokens = prompt->num_tokens;
-        chunks = (int)(tokens / info.max_length);
+    if (m->network.traits.context_dim)
+        GEN_TRY(gen_prompt_num_tokens(&num_tokens, &m->text, p.prompt, p.negative_prompt, err));
+    GEN_TRY(gen_plan_memory(&plan, m, &sampling, &p, num_tokens, err));
+    const gen_status status = measure_speed(&speed, m->context->backend, err);
+    if (status && status != GEN_ERROR_MEMORY)
+        return status;
+    *out = plan.estimate;
+    for (int i = 0; i < 3; i++) {
+        out->phases[i].seconds = out->phases[i].flops / speed;
+        out->seconds += out->phases[i].seconds;
     }
-    GEN_TRY(estimate_encode(&out->phases[0], m, chunks, err));
-    GEN_TRY(estimate_denoise(&out->phases[1], m, &sampling, &p, tokens, err));
-    GEN_TRY(estimate_decode(&out->phases[2], m, &sampling, &p, err));
-    GEN_TRY(measure_speed(&speed, m->context->backend, err));
-    add_peaks(out, speed);
-    if (out->peak_bytes > out->mem_limit)
-        return gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.2f GiB, the limit is %.2f GiB",
-                        p.width, p.height, (double)out->peak_bytes / 0x1p30,
-                        (double)out->mem_limit / 0x1p30);
     return GEN_OK;
 }

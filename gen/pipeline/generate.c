@@ -26,8 +26,9 @@ typedef struct job {
     gen_schedule *schedule;
     gen_denoise_group group;
     gen_denoiser *guidance, *prediction;
-    int64_t band_rows;
+    gen_memory_plan memory;
     double start;
+    int steps_done;
 } job;
 
 static void trace_value(const job *j, const char *name, int step, const float *data, size_t n)
@@ -177,14 +178,15 @@ static gen_status prepare_latents(job *j, gen_error *err)
 static gen_status poll(void *self, gen_error *err)
 {
     const job *j = self;
-    return report(j, GEN_PHASE_STEP, -1, j->schedule->num_steps, err);
+    return report(j, GEN_PHASE_STEP, j->steps_done, j->schedule->num_steps, err);
 }
 
 static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
 {
     job *j = self;
     trace_value(j, "latents", r->step, r->x, r->n);
-    return report(j, GEN_PHASE_STEP, r->step + 1, r->num_steps, err);
+    j->steps_done = r->step + 1;
+    return report(j, GEN_PHASE_STEP, j->steps_done, r->num_steps, err);
 }
 
 /* Micro-conditions of SDXL: original size, crop, target size; the refiner's has a score. */
@@ -268,7 +270,7 @@ static gen_status decode(job *j, gen_image **out, gen_error *err)
     }
     if ((status = gen_image_new(&image, w, h, 3, err)) ||
         (status = gen_vae_decode(j->model->vae, j->x, 1, j->sampling.height, j->sampling.width,
-                                 j->band_rows, pixels, err)))
+                                 j->memory.band_rows, pixels, err)))
         goto done;
     trace_value(j, "pixels", 0, pixels, n);
     for (int y = 0; y < h && !status; y++)
@@ -286,16 +288,6 @@ done:
     return status;
 }
 
-gen_status gen_choose_decoder_bands(gen_model *m, int64_t height, int64_t width, int64_t *band_rows,
-                                    gen_vae_needs *needs, gen_error *err)
-{
-    /* The other components stay in memory while the decoder works. */
-    const uint64_t limit = m->context->mem_limit;
-    const uint64_t resident = m->info.num_bytes;
-    const size_t left = limit > resident ? (size_t)(limit - resident) : 1;
-    return gen_vae_choose_bands(m->vae, height, width, left, band_rows, needs, err);
-}
-
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 static void clear(job *j)
@@ -309,31 +301,50 @@ static void clear(job *j)
     gen_free(j->noise);
 }
 
+/* Decides how the picture fits into memory, before any work. */
+static gen_status plan_memory(job *j, gen_error *err)
+{
+    gen_model *m = j->model;
+    int64_t num_tokens = 0;
+    if (m->network.traits.context_dim)
+        GEN_TRY(gen_prompt_num_tokens(&num_tokens, &m->text, j->params.prompt,
+                                      j->params.negative_prompt, err));
+    GEN_TRY(gen_plan_memory(&j->memory, m, &j->sampling, &j->params, num_tokens, err));
+    if (j->memory.band_rows)
+        gen_log(m->context, GEN_LOG_NOTE, "decoding in %d bands to stay within %.2f GiB of memory",
+                j->memory.estimate.phases[2].num_tiles, (double)m->context->mem_limit / 0x1p30);
+    return GEN_OK;
+}
+
+static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_error *err)
+{
+    GEN_TRY(report(j, GEN_PHASE_ENCODE, 0, 1, err));
+    if (!j->model->network.traits.context_dim)
+        return GEN_OK;
+    GEN_TRY(gen_model_prompt(prompt, j->model, &j->params, err));
+    const size_t n = (size_t)((*prompt)->num_tokens * (*prompt)->dim);
+    trace_value(j, "prompt_embeds", 0, (*prompt)->states[0], n);
+    trace_value(j, "negative_embeds", 0, (*prompt)->states[1], n);
+    for (int i = 0; i < j->model->text.num_encoders && !j->memory.keeps_weights; i++)
+        gen_text_encoder_release(j->model->text.stages[i].encoder);
+    return GEN_OK;
+}
+
 static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_error *err)
 {
     gen_model *m = j->model;
     const gen_prompt_states *prompt = NULL;
-    gen_vae_needs needs;
+    gen_plan *plan;
     double t = now();
-    GEN_TRY(gen_choose_decoder_bands(m, j->sampling.height, j->sampling.width, &j->band_rows,
-                                     &needs, err));
-    if (j->band_rows)
-        gen_log(m->context, GEN_LOG_NOTE, "decoding in bands of %d rows to stay within memory",
-                (int)j->band_rows);
-    GEN_TRY(report(j, GEN_PHASE_ENCODE, 0, 1, err));
-    if (m->network.traits.context_dim) {
-        GEN_TRY(gen_model_prompt(&prompt, m, &j->params, err));
-        const size_t n = (size_t)(prompt->num_tokens * prompt->dim);
-        trace_value(j, "prompt_embeds", 0, prompt->states[0], n);
-        trace_value(j, "negative_embeds", 0, prompt->states[1], n);
-    }
+    GEN_TRY(plan_memory(j, err));
+    GEN_TRY(encode_prompt(j, &prompt, err));
     stats->encode_seconds = now() - t;
     GEN_TRY(prepare_latents(j, err));
     GEN_TRY(make_denoiser(j, prompt, err));
+    t = now();
+    GEN_TRY(report(j, GEN_PHASE_LOAD, 0, 1, err));
     const gen_network_shape shape = {j->group.num_conditions, j->group.height, j->group.width,
                                      j->group.num_tokens};
-    gen_plan *plan;
-    t = now();
     GEN_TRY(gen_network_plan(&plan, &m->plans, &m->network, &shape, err));
     stats->load_seconds = now() - t;
     t = now();
@@ -341,10 +352,16 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(report(j, GEN_PHASE_STEP, 0, stats->num_steps, err));
     GEN_TRY(run_steps(j, err));
     stats->step_seconds = (now() - t) / (stats->num_steps ? stats->num_steps : 1);
+    if (!j->memory.keeps_weights) {
+        gen_plan_cache_clear(&m->plans);
+        gen_weights_drop_prepared(m->network.weights.weights, m->context->backend);
+    }
     t = now();
     GEN_TRY(report(j, GEN_PHASE_DECODE, 0, 1, err));
     GEN_TRY(decode(j, out, err));
     stats->decode_seconds = now() - t;
+    if (!j->memory.keeps_weights)
+        gen_vae_release(m->vae);
     return GEN_OK;
 }
 

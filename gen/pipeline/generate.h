@@ -32,8 +32,14 @@ gen_status gen_sampling_resolve(gen_sampling *out, gen_generate_params *params,
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
                             const gen_generate_params *params, gen_error *err);
 
-/* Rows per band of the decoder that keep within the limit, 0 for all at once. */
-gen_status gen_choose_decoder_bands(gen_model *model, int64_t height, int64_t width,
-                                    int64_t *band_rows, gen_vae_needs *needs, gen_error *err);
+/* How one picture will fit into the memory limit. */
+typedef struct gen_memory_plan {
+    gen_estimate estimate;          /* without seconds */
+    int64_t band_rows;              /* of the decoder, 0: all at once */
+    bool keeps_weights;             /* false: every phase gives its prepared weights back */
+} gen_memory_plan;
+/* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */
+gen_status gen_plan_memory(gen_memory_plan *out, gen_model *model, const gen_sampling *sampling,
+                           const gen_generate_params *params, int64_t num_tokens, gen_error *err);
 
 #endif

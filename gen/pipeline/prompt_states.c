@@ -131,3 +131,22 @@ done:
     gen_prompt_states_free(s);
     return status;
 }
+
+gen_status gen_prompt_num_tokens(int64_t *out, const gen_text_stack *stack, const char *prompt,
+                                 const char *negative, gen_error *err)
+{
+    gen_prompt *prompts[2] = {NULL, NULL};
+    gen_token_chunks *chunks[2] = {NULL, NULL};
+    gen_status status = gen_prompt_parse(&prompts[0], prompt ? prompt : "", err);
+    if (!status)
+        status = gen_prompt_parse(&prompts[1], negative ? negative : "", err);
+    if (!status)
+        status = tokenize(chunks, prompts, stack, 0, err);
+    if (!status)
+        *out = (int64_t)chunks[0]->num_chunks * chunks[0]->length;
+    for (int i = 0; i < 2; i++) {
+        gen_token_chunks_free(chunks[i]);
+        gen_prompt_free(prompts[i]);
+    }
+    return status;
+}

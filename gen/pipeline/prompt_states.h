@@ -33,4 +33,8 @@ gen_status gen_prompt_states_new(gen_prompt_states **out, gen_text_stack *stack,
                                  const char *negative, int clip_skip, gen_error *err);
 void       gen_prompt_states_free(gen_prompt_states *states);
 
+/* The tokens the states will have, without encoding.  Errors: ARGUMENT; MEMORY. */
+gen_status gen_prompt_num_tokens(int64_t *out, const gen_text_stack *stack, const char *prompt,
+                                 const char *negative, gen_error *err);
+
 #endif

@@ -315,6 +315,13 @@ void gen_text_encoder_free(gen_text_encoder *e)
     gen_free(e);
 }
 
+void gen_text_encoder_release(gen_text_encoder *e)
+{
+    gen_plan_free(e->plan);
+    e->plan = NULL;
+    gen_weights_drop_prepared(e->scope.weights, e->backend);
+}
+
 const gen_clip_config *gen_text_encoder_config(const gen_text_encoder *e)
 {
     return &e->config;

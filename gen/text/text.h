@@ -177,6 +177,8 @@ typedef struct gen_text_encoder gen_text_encoder;
 gen_status gen_text_encoder_new(gen_text_encoder **out, const gen_clip_config *config, gen_scope w,
                                 gen_backend *backend, gen_error *err);
 void       gen_text_encoder_free(gen_text_encoder *encoder);
+/* Gives back the plan and the prepared weights; the next prompt makes them anew. */
+void       gen_text_encoder_release(gen_text_encoder *encoder);
 const gen_clip_config *gen_text_encoder_config(const gen_text_encoder *encoder);
 /* Width of the pooled output: that of text_projection, else hidden_size. */
 int64_t gen_text_encoder_pooled_dim(const gen_text_encoder *encoder);
