@@ -48,7 +48,7 @@ static gen_tensor *resnet_block(const unet *u, gen_scope w, gen_tensor *x, float
     }
     h = gen_activation(g, cfg->act_fn, h);
     h = gen_conv2d(g, gen_sub(w, "conv2"), h, GEN_CONV_3X3);
-    h = gen_add(g, h, x);
+    h = gen_add(g, x, h);
     return gen_name(g, w, output_scale == 1 ? h : gen_affine(g, h, 1 / output_scale, 0));
 }
 

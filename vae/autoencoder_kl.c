@@ -30,17 +30,18 @@ static gen_tensor *resnet_first(const vae_builder *b, gen_scope w, gen_tensor *x
     return vae_conv3x3(b, gen_sub(w, "conv1"), norm_act(b, gen_sub(w, "norm1"), x));
 }
 
-static gen_tensor *resnet_second(const vae_builder *b, gen_scope w, gen_tensor *h, gen_tensor *s)
+/* The second half without the shortcut. */
+static gen_tensor *resnet_second(const vae_builder *b, gen_scope w, gen_tensor *h)
 {
-    h = vae_conv3x3(b, gen_sub(w, "conv2"), norm_act(b, gen_sub(w, "norm2"), h));
-    return gen_name(b->g, w, gen_add(b->g, h, s));
+    return vae_conv3x3(b, gen_sub(w, "conv2"), norm_act(b, gen_sub(w, "norm2"), h));
 }
 
 /* x [N,H,W,Cin]  ->  [N,H,W,Cout].  The shortcut comes first so that x need not be kept. */
 static gen_tensor *resnet_block(const vae_builder *b, gen_scope w, gen_tensor *x)
 {
     gen_tensor *s = shortcut(b, w, x);
-    return resnet_second(b, w, resnet_first(b, w, x), s);
+    gen_tensor *h = resnet_second(b, w, resnet_first(b, w, x));
+    return gen_name(b->g, w, gen_add(b->g, s, h));
 }
 
 static gen_tensor *upsample(const vae_builder *b, gen_scope w, gen_tensor *x)
@@ -139,10 +140,12 @@ static gen_tensor *step_first(const vae_builder *b, const vae_step *s, gen_tenso
     return resnet_first(b, s->w, x);
 }
 
+/* The shortcut comes last: the residual is there all the time. */
 static gen_tensor *step_second(const vae_builder *b, const vae_step *s, gen_tensor *x,
                                gen_tensor *residual)
 {
-    return resnet_second(b, s->w, x, shortcut(b, s->w, residual));
+    gen_tensor *h = resnet_second(b, s->w, x);
+    return gen_add(b->g, h, shortcut(b, s->w, residual));
 }
 
 static gen_tensor *step_upsample(const vae_builder *b, const vae_step *s, gen_tensor *x,

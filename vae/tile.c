@@ -2,22 +2,27 @@
  *
  * The head of a decoder (the middle with its attention over all positions) runs whole: it is small.
  * After it the image grows, and no step needs more than a few rows around the place it works at,
- * but for group norms, which need the mean and variance of whole images.  So the tail is cut where
- * a norm begins (vae_kl_tail); the image there is stored whole, in plain memory, and its
- * statistics are summed up before the next step starts.  A step runs band by band: its input rows
- * with their halo are uploaded, a plan for a band computes, the rows of the result are stored.
- * What a step computes inside - normalised copies, upsampled images, working memory - exists for
- * one band only.  Nothing is computed twice but the halos.
+ * but for group norms, which need the mean and variance of whole images.  So a norm is given them
+ * from outside, as a scale and a shift for each channel, and they are found first:
  *
- * Peak memory: the stored images of one step (at most two, since the result of a residual block
- * replaces its residual row by row) and a plan for one band. */
+ *   - The tail is a list of steps that begin where a norm begins.  Where each step's result is
+ *     stored whole, in plain memory, the statistics are sums over that.  Nothing is computed twice
+ *     but the halos of the bands.
+ *   - Several steps can run as one group, whose inner results exist for one band only.  Then each
+ *     inner norm costs a pass over all bands that computes up to it and sums.
+ *
+ * The narrower the bands that are asked for, the more is put into groups, see group_at().
+ *
+ * Peak memory: the stored input and result of one group (one instead of the other where the shape
+ * allows) and a plan for one band. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "vae/blocks.h"
 
-/* An image kept between steps; data is NULL when only measuring. */
+/* An image kept between groups; data is NULL when only measuring. */
 typedef struct image {
     float *data;
     int64_t h, w, c;
@@ -25,13 +30,27 @@ typedef struct image {
     bool is_owned; /* false: another image's, or the caller's */
 } image;
 
+/* Steps that run together. */
+typedef struct group {
+    const vae_step *steps;
+    int count;
+    int halo;  /* rows of the input above and below a band */
+    int scale; /* rows of the result for each row of the input */
+} group;
+
 /* The plan of the latest kind of band. */
 typedef struct band_plan {
     gen_plan *plan;
-    int64_t rows; /* of x, without halo */
+    int stop;     /* the step before whose norm it ends, or the number of steps */
+    int64_t rows; /* of the input, without halo */
     bool is_open_top, is_open_bottom;
-    int64_t out_channels;
+    int64_t scale, out_channels; /* of what it computes */
 } band_plan;
+
+/* A norm as y = x scale + shift, once its statistics are known. */
+typedef struct known_norm {
+    float *scale, *shift; /* [c], one block */
+} known_norm;
 
 typedef struct decoder {
     const gen_vae_config *cfg;
@@ -42,7 +61,7 @@ typedef struct decoder {
     size_t host; /* bytes of images alive */
     image x, residual;
     band_plan band;
-    float *norm_scale, *norm_shift; /* [x.c] of the current step */
+    known_norm norms[VAE_MAX_STEPS]; /* of the steps of the current group */
 } decoder;
 
 /* ---- images --------------------------------------------------------------------------------- */
@@ -70,7 +89,216 @@ static void image_free(decoder *d, image *im)
     *im = (image){0};
 }
 
+/* Gives back what an image that has become narrower does not need. */
+static void image_trim(decoder *d, image *im)
+{
+    const size_t size = (size_t)(im->h * im->w * im->c) * sizeof(float);
+    if (!im->is_owned || size == im->size)
+        return;
+    float *smaller = im->data ? gen_realloc(im->data, size) : NULL;
+    if (im->data && !smaller) /* then it stays as it is */
+        return;
+    im->data = smaller;
+    d->host -= im->size - size;
+    im->size = size;
+}
+
+/* ---- groups --------------------------------------------------------------------------------- */
+
+/* How much is computed again to save memory. */
+enum thrift {
+    STORE_ALL,       /* every step alone */
+    STORE_BLOCKS,    /* residual blocks of the last stage in one piece, upsampling before them too:
+                        about 40% more work */
+    STORE_LAST_STAGE /* that everywhere, and the last stage in one piece: about 3 times the work */
+};
+
+static enum thrift thrift_of(int64_t band_rows)
+{
+    return band_rows > 64 ? STORE_ALL : band_rows > 32 ? STORE_BLOCKS : STORE_LAST_STAGE;
+}
+
+/* The steps from i on that make an upsampling and the residual block after it, or a residual
+ * block; 1 where there is none. */
+static int block_length(const vae_tail *tail, int i)
+{
+    const vae_step *s = &tail->steps[i];
+    const int upsampling =
+        s->scale == 2 && !s->norm.path[0] && i + 1 < tail->num_steps && s[1].keeps_input;
+    return s[upsampling].keeps_input ? upsampling + 2 : 1;
+}
+
+static group group_at(const vae_tail *tail, int i, int64_t band_rows)
+{
+    const enum thrift thrift = thrift_of(band_rows);
+    int last_upsampling = 0;
+    for (int k = 0; k < tail->num_steps; k++)
+        if (tail->steps[k].scale == 2)
+            last_upsampling = k;
+    group gr = {.steps = &tail->steps[i], .count = 1, .scale = 1};
+    if (thrift == STORE_LAST_STAGE && i == last_upsampling)
+        gr.count = tail->num_steps - i;
+    else if (thrift == STORE_LAST_STAGE || (thrift == STORE_BLOCKS && i >= last_upsampling))
+        gr.count = block_length(tail, i);
+    for (int k = gr.count - 1; k >= 0; k--) {
+        const vae_step *s = &gr.steps[k];
+        gr.halo = (gr.halo + s->scale - 1) / s->scale + s->halo;
+        gr.scale *= s->scale;
+    }
+    return gr;
+}
+
+/* ---- bands ---------------------------------------------------------------------------------- */
+
+static void norm_name(char name[16], const char *what, int k)
+{
+    snprintf(name, 16, "%s%d", what, k);
+}
+
+/* The scale and shift of step k as inputs, where it has a norm. */
+static void declare_norm(vae_builder *b, const vae_step *s, int k, int64_t c)
+{
+    char name[16];
+    b->norm_scale = b->norm_shift = NULL;
+    if (!s->norm.path[0])
+        return;
+    norm_name(name, "scale", k);
+    b->norm_scale = gen_input(b->g, name, GEN_F32, GEN_DIMS(1, 1, 1, c));
+    norm_name(name, "shift", k);
+    b->norm_shift = gen_input(b->g, name, GEN_F32, GEN_DIMS(1, 1, 1, c));
+}
+
+/* Records steps 0 .. stop-1 of the group on a band; p has its rows and edges. */
+static gen_tensor *record_band(const decoder *d, gen_graph *g, const group *gr, band_plan *p)
+{
+    vae_builder b = {
+        .g = g, .cfg = d->cfg, .is_open_top = p->is_open_top, .is_open_bottom = p->is_open_bottom};
+    const int edges = p->is_open_top + p->is_open_bottom;
+    gen_tensor *residual = NULL;
+    gen_tensor *x =
+        gen_input(g, "x", GEN_F32, GEN_DIMS(1, p->rows + edges * gr->halo, d->x.w, d->x.c));
+    if (gr->steps[0].adds_residual)
+        residual = gen_input(g, "residual", GEN_F32, GEN_DIMS(1, p->rows, d->x.w, d->residual.c));
+    p->scale = 1;
+    for (int k = 0; k < p->stop; k++) {
+        const vae_step *s = &gr->steps[k];
+        declare_norm(&b, s, k, x->dims[x->rank - 1]);
+        gen_tensor *y = s->record(
+            &b, s, x,
+            s->adds_residual ? vae_crop(&b, residual, x->dims[1] - edges * s->halo) : NULL);
+        if (s->keeps_input)
+            residual = x;
+        x = y;
+        p->scale *= s->scale;
+    }
+    if (!x->is_poisoned && x->dims[1] < p->rows * p->scale)
+        return gen_graph_fail(g, gr->steps[0].w.path, GEN_ERROR_INTERNAL,
+                              "a band of %" PRId64 " rows gives %" PRId64, p->rows, x->dims[1]);
+    return vae_crop(&b, x, p->rows * p->scale);
+}
+
+/* Makes the plan for such bands, unless the latest one is it. */
+static gen_status get_band(decoder *d, const group *gr, int stop, int64_t rows, bool is_open_top,
+                           bool is_open_bottom, gen_error *err)
+{
+    band_plan *p = &d->band;
+    if (p->plan && p->stop == stop && p->rows == rows && p->is_open_top == is_open_top &&
+        p->is_open_bottom == is_open_bottom)
+        return GEN_OK;
+    gen_plan_free(p->plan);
+    *p = (band_plan){
+        .stop = stop, .rows = rows, .is_open_top = is_open_top, .is_open_bottom = is_open_bottom};
+    gen_graph *g;
+    GEN_TRY(gen_graph_new(&g, err));
+    gen_tensor *y = record_band(d, g, gr, p);
+    gen_output(g, y, "y");
+    p->out_channels = y->dims[y->rank - 1];
+    return gen_plan_new(&p->plan, g, d->backend, d->is_dry ? GEN_PLAN_DRY : 0, err);
+}
+
+/* Uploads the band of the input that begins at row r. */
+static gen_status set_band(decoder *d, const group *gr, int64_t r, gen_error *err)
+{
+    const image *x = &d->x, *residual = &d->residual;
+    gen_plan *plan = d->band.plan;
+    const int64_t first = r - (d->band.is_open_top ? gr->halo : 0);
+    char name[16];
+    GEN_TRY(gen_plan_set(plan, "x", x->data + first * x->w * x->c, err));
+    if (gr->steps[0].adds_residual)
+        GEN_TRY(gen_plan_set(plan, "residual", residual->data + r * x->w * residual->c, err));
+    for (int k = 0; k < d->band.stop; k++) {
+        if (!gr->steps[k].norm.path[0])
+            continue;
+        norm_name(name, "scale", k);
+        GEN_TRY(gen_plan_set(plan, name, d->norms[k].scale, err));
+        norm_name(name, "shift", k);
+        GEN_TRY(gen_plan_set(plan, name, d->norms[k].shift, err));
+    }
+    return GEN_OK;
+}
+
+/* The rows of the input in the band that begins at row r, for band_rows rows of the result.  A halo
+ * never reaches beyond the image: the last band takes what would be less. */
+static int64_t band_height(const decoder *d, const group *gr, int64_t r)
+{
+    int64_t rows = d->band_rows / gr->scale;
+    if (rows < gr->halo)
+        rows = gr->halo;
+    const int64_t left = d->x.h - r;
+    return left < rows + gr->halo ? left : rows;
+}
+
+static void add_needs(decoder *d, const gen_plan *plan, double times, bool has_all_weights)
+{
+    const gen_plan_stats *s = gen_plan_get_stats(plan);
+    gen_vae_needs *n = d->needs;
+    n->arena = s->arena > n->arena ? s->arena : n->arena;
+    n->scratch = s->scratch > n->scratch ? s->scratch : n->scratch;
+    n->flops += times * s->flops;
+    if (has_all_weights) {
+        n->weights += s->weights;
+        n->transformed += s->transformed;
+    }
+}
+
+/* Plans only the tallest kind of band: with both halos where there are three, else the first. */
+static gen_status plan_tallest(decoder *d, const group *gr, int stop, gen_error *err)
+{
+    const int64_t H = d->x.h, rows = band_height(d, gr, 0);
+    GEN_TRY(get_band(d, gr, stop, rows, 2 * rows < H, rows < H, err));
+    if (d->is_dry)
+        add_needs(d, d->band.plan, (double)H / (double)rows, stop == gr->count);
+    return GEN_OK;
+}
+
 /* ---- statistics ----------------------------------------------------------------------------- */
+
+/* Sums and sums of squares of each channel, in double. */
+typedef struct channel_sums {
+    int64_t num_positions, c;
+    double *sum, *squares; /* [c], one block */
+} channel_sums;
+
+static gen_status sums_new(channel_sums *out, int64_t c, gen_error *err)
+{
+    *out = (channel_sums){.c = c, .sum = gen_calloc(2 * (size_t)c, sizeof(double))};
+    if (!out->sum)
+        return gen_no_memory(err, "group norm", 2 * (size_t)c * sizeof(double));
+    out->squares = out->sum + c;
+    return GEN_OK;
+}
+
+static void sums_add(channel_sums *s, const float *x, int64_t num_positions)
+{
+    for (int64_t i = 0; i < num_positions; i++) {
+        for (int64_t c = 0; c < s->c; c++) {
+            const double v = (double)x[i * s->c + c];
+            s->sum[c] += v;
+            s->squares[c] += v * v;
+        }
+    }
+    s->num_positions += num_positions;
+}
 
 /* The weight scope.name as c floats. */
 static gen_status load_vector(gen_scope scope, const char *name, int64_t c, float *out,
@@ -92,200 +320,179 @@ static gen_status load_vector(gen_scope scope, const char *name, int64_t c, floa
     return GEN_OK;
 }
 
-/* Sums and sums of squares of each channel, in double. */
-static void channel_sums(const image *x, double *sum, double *squares)
+/* Group norm with these statistics as scale and shift of each channel. */
+static gen_status fix_norm(const decoder *d, gen_scope norm, const channel_sums *s, known_norm *out,
+                           gen_error *err)
 {
-    memset(sum, 0, (size_t)x->c * sizeof *sum);
-    memset(squares, 0, (size_t)x->c * sizeof *squares);
-    for (int64_t i = 0; i < x->h * x->w; i++) {
-        const float *row = x->data + i * x->c;
-        for (int64_t c = 0; c < x->c; c++) {
-            const double v = (double)row[c];
-            sum[c] += v;
-            squares[c] += v * v;
-        }
-    }
-}
-
-/* The group norm of x as y = x scale + shift, per channel. */
-static gen_status measure_norm(decoder *d, gen_scope norm, gen_error *err)
-{
-    const image *x = &d->x;
-    const size_t C = (size_t)x->c, width = C / (size_t)d->cfg->norm_num_groups;
-    GEN_TRY(load_vector(norm, "weight", x->c, d->norm_scale, err));
-    GEN_TRY(load_vector(norm, "bias", x->c, d->norm_shift, err));
-    double *sum = gen_malloc(2 * C * sizeof *sum);
-    if (!sum)
-        return gen_no_memory(err, "group norm", 2 * C * sizeof *sum);
-    double *squares = sum + C;
-    channel_sums(x, sum, squares);
-    const double count = (double)(x->h * x->w) * (double)width;
-    for (size_t first = 0; first + width <= C; first += width) {
+    const int64_t C = s->c, width = C / d->cfg->norm_num_groups;
+    const double count = (double)s->num_positions * (double)width;
+    out->scale = gen_malloc(2 * (size_t)C * sizeof *out->scale);
+    if (!out->scale)
+        return gen_no_memory(err, "group norm", 2 * (size_t)C * sizeof *out->scale);
+    out->shift = out->scale + C;
+    GEN_TRY(load_vector(norm, "weight", C, out->scale, err));
+    GEN_TRY(load_vector(norm, "bias", C, out->shift, err));
+    for (int64_t first = 0; first + width <= C; first += width) {
         double mean = 0, square = 0;
-        for (size_t c = first; c < first + width; c++) {
-            mean += sum[c] / count;
-            square += squares[c] / count;
+        for (int64_t c = first; c < first + width; c++) {
+            mean += s->sum[c] / count;
+            square += s->squares[c] / count;
         }
         const double rstd = 1 / sqrt(fmax(square - mean * mean, 0) + (double)VAE_NORM_EPS);
-        for (size_t c = first; c < first + width; c++) {
-            const double scale = (double)d->norm_scale[c] * rstd;
-            d->norm_scale[c] = (float)scale;
-            d->norm_shift[c] = (float)((double)d->norm_shift[c] - mean * scale);
+        for (int64_t c = first; c < first + width; c++) {
+            const double scale = (double)out->scale[c] * rstd;
+            out->scale[c] = (float)scale;
+            out->shift[c] = (float)((double)out->shift[c] - mean * scale);
         }
     }
-    gen_free(sum);
     return GEN_OK;
 }
 
-/* ---- bands ---------------------------------------------------------------------------------- */
-
-static void add_needs(decoder *d, const gen_plan *plan, double times)
+/* Sums over what step k of the group is given, which is computed for them. */
+static gen_status sum_pass(decoder *d, const group *gr, int k, channel_sums *sums, gen_error *err)
 {
-    const gen_plan_stats *s = gen_plan_get_stats(plan);
-    gen_vae_needs *n = d->needs;
-    n->arena = s->arena > n->arena ? s->arena : n->arena;
-    n->scratch = s->scratch > n->scratch ? s->scratch : n->scratch;
-    n->weights += s->weights;
-    n->transformed += s->transformed;
-    n->flops += times * s->flops;
+    gen_status status = GEN_OK;
+    image band = {0};
+    for (int64_t r = 0, rows; r < d->x.h; r += rows) {
+        rows = band_height(d, gr, r);
+        if ((status = get_band(d, gr, k, rows, r > 0, r + rows < d->x.h, err)))
+            break;
+        const int64_t scale = d->band.scale, c = d->band.out_channels, w = d->x.w * scale;
+        if (r == 0 && ((status = sums_new(sums, c, err)) ||
+                       (status = image_new(d, &band, (rows + gr->halo) * scale, w, c, err))))
+            break;
+        if ((status = set_band(d, gr, r, err)) || (status = gen_plan_run(d->band.plan, err)) ||
+            (status = gen_plan_get_output(d->band.plan, "y", band.data, err)))
+            break;
+        sums_add(sums, band.data, rows * scale * w);
+    }
+    image_free(d, &band);
+    return status;
 }
 
-/* Makes the plan for bands of `rows` rows with these edges, unless the latest one is it. */
-static gen_status get_band(decoder *d, const vae_step *s, int64_t rows, bool is_open_top,
-                           bool is_open_bottom, gen_error *err)
+/* The norm of step k of the group, those before it being known. */
+static gen_status find_norm(decoder *d, const group *gr, int k, gen_error *err)
 {
-    band_plan *p = &d->band;
-    if (p->plan && p->rows == rows && p->is_open_top == is_open_top &&
-        p->is_open_bottom == is_open_bottom)
+    channel_sums sums = {0};
+    if (d->is_dry) {
+        if (k == 0)
+            return GEN_OK;
+        image band = {0};
+        GEN_TRY(plan_tallest(d, gr, k, err));
+        const int64_t scale = d->band.scale, rows = (d->band.rows + gr->halo) * scale;
+        GEN_TRY(image_new(d, &band, rows, d->x.w * scale, d->band.out_channels, err));
+        image_free(d, &band);
         return GEN_OK;
-    gen_plan_free(p->plan);
-    *p = (band_plan){.rows = rows, .is_open_top = is_open_top, .is_open_bottom = is_open_bottom};
-
-    gen_graph *g;
-    GEN_TRY(gen_graph_new(&g, err));
-    vae_builder b = {
-        .g = g, .cfg = d->cfg, .is_open_top = is_open_top, .is_open_bottom = is_open_bottom};
-    const int64_t W = d->x.w, C = d->x.c;
-    const int64_t rows_in = rows + s->halo * (is_open_top + is_open_bottom);
-    gen_tensor *x = gen_input(g, "x", GEN_F32, GEN_DIMS(1, rows_in, W, C)), *residual = NULL;
-    if (s->norm.path[0]) {
-        b.norm_scale = gen_input(g, "scale", GEN_F32, GEN_DIMS(1, 1, 1, C));
-        b.norm_shift = gen_input(g, "shift", GEN_F32, GEN_DIMS(1, 1, 1, C));
     }
-    if (s->adds_residual)
-        residual = gen_input(g, "residual", GEN_F32, GEN_DIMS(1, rows, W, d->residual.c));
-    gen_tensor *y = s->record(&b, s, x, residual);
-    if (!y->is_poisoned && (y->dims[1] != rows * s->scale || y->dims[2] != W * s->scale))
-        y = gen_graph_fail(g, s->w.path, GEN_ERROR_INTERNAL,
-                           "a band of %" PRId64 " rows gives %" PRId64, rows, y->dims[1]);
-    gen_output(g, y, "y");
-    p->out_channels = y->dims[y->rank - 1];
-    return gen_plan_new(&p->plan, g, d->backend, d->is_dry ? GEN_PLAN_DRY : 0, err);
-}
-
-/* The band of x that begins at row r through the step, into its place in out. */
-static gen_status run_band(decoder *d, const vae_step *s, int64_t r, float *out, gen_error *err)
-{
-    const image *x = &d->x, *residual = &d->residual;
-    gen_plan *plan = d->band.plan;
-    const int64_t first = r - (d->band.is_open_top ? s->halo : 0);
-    GEN_TRY(gen_plan_set(plan, "x", x->data + first * x->w * x->c, err));
-    if (s->norm.path[0]) {
-        GEN_TRY(gen_plan_set(plan, "scale", d->norm_scale, err));
-        GEN_TRY(gen_plan_set(plan, "shift", d->norm_shift, err));
+    gen_status status;
+    if (k == 0) {
+        if ((status = sums_new(&sums, d->x.c, err)) == GEN_OK)
+            sums_add(&sums, d->x.data, d->x.h * d->x.w);
+    } else {
+        status = sum_pass(d, gr, k, &sums, err);
     }
-    if (s->adds_residual)
-        GEN_TRY(gen_plan_set(plan, "residual", residual->data + r * x->w * residual->c, err));
-    GEN_TRY(gen_plan_run(plan, err));
-    const int64_t row = x->w * s->scale * d->band.out_channels;
-    return gen_plan_get_output(plan, "y", out + r * s->scale * row, err);
+    if (status == GEN_OK)
+        status = fix_norm(d, gr->steps[k].norm, &sums, &d->norms[k], err);
+    gen_free(sums.sum);
+    return status;
 }
 
-/* ---- steps ---------------------------------------------------------------------------------- */
+/* ---- the result ----------------------------------------------------------------------------- */
 
-/* The rows of x in one band: band_rows rows of the result.  The last two bands share what is left,
- * and a halo never reaches beyond the image. */
-static int64_t band_height(const decoder *d, const vae_step *s, int64_t r)
-{
-    int64_t rows = d->band_rows / s->scale;
-    if (rows < s->halo)
-        rows = s->halo;
-    const int64_t left = d->x.h - r;
-    return left < rows + s->halo ? left : rows;
-}
+/* Where the result of a group goes. */
+typedef struct result {
+    image out;
+    /* It replaces the input, whose rows the next band still needs: a band's result waits here until
+     * the next band has been uploaded. */
+    image pending;
+    int64_t pending_row, pending_rows;
+} result;
 
-/* Where the result goes: the caller's pixels after the last step; over the residual, which is read
- * row by row just before, where the result is not wider; else a new image. */
-static gen_status place_result(decoder *d, const vae_step *s, image *out, float *pixels,
+/* The caller's pixels after the last group; over the residual, which is read row by row just
+ * before, or over the input, where the result is not wider; else a new image. */
+static gen_status place_result(decoder *d, const group *gr, result *to, float *pixels,
                                gen_error *err)
 {
-    const int64_t h = d->x.h * s->scale, w = d->x.w * s->scale, c = d->band.out_channels;
+    const int64_t h = d->x.h * gr->scale, w = d->x.w * gr->scale, c = d->band.out_channels;
     if (pixels) {
-        *out = (image){.data = pixels, .h = h, .w = w, .c = c};
+        to->out = (image){.data = pixels, .h = h, .w = w, .c = c};
         return GEN_OK;
     }
-    if (s->adds_residual && c <= d->residual.c) {
-        *out = d->residual;
-        out->c = c;
+    if (gr->steps[0].adds_residual && gr->count == 1 && c <= d->residual.c) {
+        to->out = d->residual;
         d->residual.is_owned = false;
-        return GEN_OK;
+    } else if (gr->count > 1 && gr->scale == 1 && c <= d->x.c) {
+        GEN_TRY(image_new(d, &to->pending, band_height(d, gr, 0) + gr->halo, w, c, err));
+        to->out = d->x;
+        d->x.is_owned = false;
+    } else {
+        return image_new(d, &to->out, h, w, c, err);
     }
-    return image_new(d, out, h, w, c, err);
+    to->out.c = c;
+    return GEN_OK;
 }
 
-static gen_status run_bands(decoder *d, const vae_step *s, image *out, float *pixels,
-                            gen_error *err)
+static void store_pending(result *to)
+{
+    const int64_t row = to->out.w * to->out.c;
+    if (to->pending_rows)
+        memcpy(to->out.data + to->pending_row * row, to->pending.data,
+               (size_t)(to->pending_rows * row) * sizeof(float));
+    to->pending_rows = 0;
+}
+
+static gen_status run_bands(decoder *d, const group *gr, result *to, float *pixels, gen_error *err)
 {
     const int64_t H = d->x.h;
     for (int64_t r = 0, rows; r < H; r += rows) {
-        rows = band_height(d, s, r);
-        GEN_TRY(get_band(d, s, rows, r > 0, r + rows < H, err));
+        rows = band_height(d, gr, r);
+        GEN_TRY(get_band(d, gr, gr->count, rows, r > 0, r + rows < H, err));
         if (r == 0)
-            GEN_TRY(place_result(d, s, out, pixels, err));
-        if (!d->is_dry)
-            GEN_TRY(run_band(d, s, r, out->data, err));
+            GEN_TRY(place_result(d, gr, to, pixels, err));
+        GEN_TRY(set_band(d, gr, r, err));
+        store_pending(to);
+        GEN_TRY(gen_plan_run(d->band.plan, err));
+        float *rows_out = to->out.data + r * gr->scale * to->out.w * to->out.c;
+        if (to->pending.data) {
+            rows_out = to->pending.data;
+            to->pending_row = r;
+            to->pending_rows = rows;
+        }
+        GEN_TRY(gen_plan_get_output(d->band.plan, "y", rows_out, err));
     }
+    store_pending(to);
     return GEN_OK;
 }
 
-/* Only the tallest kind of band: with both halos where there are three, else the first. */
-static gen_status measure_bands(decoder *d, const vae_step *s, image *out, float *pixels,
-                                gen_error *err)
-{
-    const int64_t H = d->x.h, rows = band_height(d, s, 0);
-    GEN_TRY(get_band(d, s, rows, 2 * rows < H, rows < H, err));
-    add_needs(d, d->band.plan, (double)H / (double)rows);
-    return place_result(d, s, out, pixels, err);
-}
-
-static gen_status run_step(decoder *d, const vae_step *s, float *pixels, gen_error *err)
+static gen_status run_group(decoder *d, const group *gr, float *pixels, gen_error *err)
 {
     gen_status status = GEN_OK;
-    image out = {0};
-    const size_t C = (size_t)d->x.c;
-    if (s->norm.path[0]) {
-        d->norm_scale = gen_malloc(2 * C * sizeof *d->norm_scale);
-        if (!d->norm_scale)
-            return gen_no_memory(err, "group norm", 2 * C * sizeof *d->norm_scale);
-        d->norm_shift = d->norm_scale + C;
-        if (!d->is_dry)
-            status = measure_norm(d, s->norm, err);
+    result to = {.pending_rows = 0};
+    for (int k = 0; k < gr->count && status == GEN_OK; k++)
+        if (gr->steps[k].norm.path[0])
+            status = find_norm(d, gr, k, err);
+    if (status == GEN_OK && d->is_dry) {
+        if ((status = plan_tallest(d, gr, gr->count, err)) == GEN_OK)
+            status = place_result(d, gr, &to, pixels, err);
+    } else if (status == GEN_OK) {
+        status = run_bands(d, gr, &to, pixels, err);
     }
-    if (status == GEN_OK)
-        status =
-            d->is_dry ? measure_bands(d, s, &out, pixels, err) : run_bands(d, s, &out, pixels, err);
+    for (int k = 0; k < gr->count; k++) {
+        gen_free(d->norms[k].scale);
+        d->norms[k] = (known_norm){0};
+    }
     gen_plan_free(d->band.plan);
     d->band.plan = NULL;
-    gen_free(d->norm_scale);
-    d->norm_scale = NULL;
+    image_free(d, &to.pending);
 
-    if (s->adds_residual)
+    if (gr->steps[0].adds_residual)
         image_free(d, &d->residual);
-    if (s->keeps_input)
+    if (gr->count == 1 && gr->steps[0].keeps_input)
         d->residual = d->x;
     else
         image_free(d, &d->x);
-    d->x = out;
+    d->x = to.out;
+    image_trim(d, &d->x);
     return status;
 }
 
@@ -305,7 +512,7 @@ static gen_status run_head(decoder *d, gen_scope root, const float *z, int64_t h
     GEN_TRY(gen_plan_new(&plan, g, d->backend, d->is_dry ? GEN_PLAN_DRY : 0, err));
     gen_status status = GEN_OK;
     if (d->is_dry)
-        add_needs(d, plan, 1);
+        add_needs(d, plan, 1, true);
     if (!pixels)
         status = image_new(d, &d->x, dims[0], dims[1], dims[2], err);
     if (!d->is_dry && status == GEN_OK) {
@@ -327,8 +534,11 @@ static gen_status decode(decoder *d, gen_scope root, const float *z, int64_t h, 
     else
         vae_tiny_tail(d->cfg, root, tail);
     gen_status status = run_head(d, root, z, h, w, tail->num_steps ? NULL : pixels, err);
-    for (int i = 0; i < tail->num_steps && status == GEN_OK; i++)
-        status = run_step(d, &tail->steps[i], i == tail->num_steps - 1 ? pixels : NULL, err);
+    for (int i = 0; i < tail->num_steps && status == GEN_OK;) {
+        const group gr = group_at(tail, i, d->band_rows);
+        i += gr.count;
+        status = run_group(d, &gr, i == tail->num_steps ? pixels : NULL, err);
+    }
     image_free(d, &d->x);
     image_free(d, &d->residual);
     gen_free(tail);
