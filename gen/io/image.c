@@ -341,8 +341,7 @@ static gen_status choose_encoder(encode_fn *encode, const char *path, const char
     return GEN_ERROR_ARGUMENT;
 }
 
-static gen_status check_image(const gen_image *image, const gen_image_save_params *params,
-                              gen_error *err)
+static gen_status check_image(const gen_image *image, gen_error *err)
 {
     if (image->width < 1 || image->height < 1 || image->width > GEN_IMAGE_MAX_SIDE ||
         image->height > GEN_IMAGE_MAX_SIDE || image->channels < 1 || image->channels > 4 ||
@@ -350,20 +349,49 @@ static gen_status check_image(const gen_image *image, const gen_image_save_param
         return gen_fail(err, GEN_ERROR_ARGUMENT,
                         "not a valid picture: %dx%d, %d channels, rows of %zu bytes", image->width,
                         image->height, image->channels, image->stride);
-    if (params->quality < 0 || params->quality > 100)
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "quality %d is not in 1..100", params->quality);
+    return GEN_OK;
+}
+
+static gen_status check_quality(int quality, gen_error *err)
+{
+    if (quality < 0 || quality > 100)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "quality %d is not in 1..100", quality);
+    return GEN_OK;
+}
+
+/* A caller built against an older, shorter struct gets the defaults for the rest. */
+static gen_image_save_params copy_params(const gen_image_save_params *params)
+{
+    gen_image_save_params p = {0};
+    if (params)
+        memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
+    return p;
+}
+
+gen_status gen_image_save_check(const char *path, const gen_image_save_params *params,
+                                gen_error *err)
+{
+    const gen_image_save_params p = copy_params(params);
+    encode_fn encode;
+    struct stat st;
+    GEN_TRY(check_quality(p.quality, err));
+    GEN_TRY(choose_encoder(&encode, path, p.format, err));
+    if (strcmp(path, "-") == 0 ||
+        (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return GEN_OK; /* a pipe or a device is touched when there is something to write */
+    gen_output *output = NULL;
+    GEN_TRY(gen_output_open(&output, path, p.if_exists, err));
+    gen_output_free(output);
     return GEN_OK;
 }
 
 gen_status gen_image_save(const gen_image *image, const char *path,
                           const gen_image_save_params *params, gen_error *err)
 {
-    /* A caller built against an older, shorter struct gets the defaults for the rest. */
-    gen_image_save_params p = {0};
-    if (params)
-        memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
+    const gen_image_save_params p = copy_params(params);
     encode_fn encode;
-    GEN_TRY(check_image(image, &p, err));
+    GEN_TRY(check_image(image, err));
+    GEN_TRY(check_quality(p.quality, err));
     GEN_TRY(choose_encoder(&encode, path, p.format, err));
 
     gen_output *output = NULL;

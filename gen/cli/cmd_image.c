@@ -1,0 +1,515 @@
+/* cmd_image.c - `gen image`: text to pictures.
+ *
+ * Everything that can be refused is refused before the first step: usage, model, settings, memory,
+ * the place the picture will go to.  Then the pictures are made one after the other with one model.
+ */
+#include "gen/cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_PATH = 4096, MAX_PROMPT_FILE = 1 << 20 };
+
+typedef struct image_run {
+    const cli_settings *settings;
+    cli_reporter *reporter;
+    gen_context *context;
+    gen_model *model;
+    gen_generate_params params; /* resolved but for the seed */
+    char *prompt, *negative_prompt;
+    char *pattern; /* of the output names */
+    bool is_to_stdout;
+    uint64_t num_pictures, random_seed;
+    char sha256[65]; /* "" when unknown */
+    cli_progress progress;
+} image_run;
+
+/* ---- prompts
+ * -------------------------------------------------------------------------------------- */
+
+static gen_status no_memory(gen_error *err)
+{
+    return cli_fail(err, GEN_ERROR_MEMORY, "no memory");
+}
+
+/* The text of a file, or of standard input for "-", without line breaks at its end. */
+static gen_status read_prompt_file(char **out, const char *path, gen_error *err)
+{
+    const bool is_stdin = strcmp(path, "-") == 0;
+    FILE *f = is_stdin ? stdin : fopen(path, "rb");
+    if (!f)
+        return cli_fail(err, GEN_ERROR_INPUT, "prompt file %s: cannot be read", path);
+    char *text = malloc(MAX_PROMPT_FILE + 1);
+    if (!text) {
+        if (!is_stdin)
+            fclose(f);
+        return no_memory(err);
+    }
+    size_t n = fread(text, 1, MAX_PROMPT_FILE, f);
+    const bool has_failed = ferror(f) != 0;
+    const bool is_too_long = n == MAX_PROMPT_FILE && fgetc(f) != EOF;
+    if (!is_stdin)
+        fclose(f);
+    if (has_failed || is_too_long || memchr(text, '\0', n)) {
+        free(text);
+        return cli_fail(err, GEN_ERROR_INPUT, "prompt file %s: %s", path,
+                        has_failed    ? "cannot be read"
+                        : is_too_long ? "more than 1 MiB"
+                                      : "holds zero bytes, expected text");
+    }
+    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        n--;
+    text[n] = '\0';
+    *out = text;
+    return GEN_OK;
+}
+
+/* "@file" is the file's text, "@@x" is "@x". */
+static gen_status read_prompt(char **out, const char *text, gen_error *err)
+{
+    if (text[0] == '@' && text[1] != '@' && text[1])
+        return read_prompt_file(out, text + 1, err);
+    *out = strdup(text[0] == '@' && text[1] == '@' ? text + 1 : text);
+    return *out ? GEN_OK : no_memory(err);
+}
+
+static gen_status join_words(char **out, const cli_settings *s, gen_error *err)
+{
+    if (s->num_words == 1)
+        return read_prompt(out, s->words[0], err);
+    size_t size = 1;
+    for (int i = 0; i < s->num_words; i++)
+        size += strlen(s->words[i]) + 1;
+    char *text = calloc(1, size);
+    if (!text)
+        return no_memory(err);
+    char *p = text;
+    for (int i = 0; i < s->num_words; i++)
+        p += sprintf(p, "%s%s", i ? " " : "", s->words[i]);
+    *out = text;
+    return GEN_OK;
+}
+
+static gen_status read_prompts(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    if (s->prompt && s->num_words > 0) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "unexpected \"%s\": the prompt was given with -p",
+                 s->words[0]);
+        return cli_hint(err, "quote a prompt of several words");
+    }
+    if (!s->prompt && s->num_words == 0) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt");
+        return cli_hint(err,
+                        "gen \"a red house beside a blue lake\" -o house.png; `gen -h` for help");
+    }
+    const gen_status status =
+        s->prompt ? read_prompt(&run->prompt, s->prompt, err) : join_words(&run->prompt, s, err);
+    if (status || !s->negative_prompt)
+        return status;
+    return read_prompt(&run->negative_prompt, s->negative_prompt, err);
+}
+
+/* ---- how many, with which seeds
+ * -------------------------------------------------------------------- */
+
+static gen_status count_pictures(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const uint64_t batch = s->batch_count > 0 ? (uint64_t)s->batch_count : 0;
+    const uint64_t seeds = s->seeds.count;
+    if (seeds > 1 && batch && batch != seeds)
+        return cli_fail(err, GEN_ERROR_ARGUMENT,
+                        "--batch-count %d and --seed with %llu seeds contradict each other",
+                        s->batch_count, (unsigned long long)seeds);
+    run->num_pictures = seeds > 1 ? seeds : batch ? batch : 1;
+    run->random_seed = seeds ? 0 : cli_random_seed();
+    const uint64_t first = seeds ? cli_seeds_at(&s->seeds, 0) : run->random_seed;
+    if (seeds <= 1 && s->seed_step > 0 &&
+        (run->num_pictures - 1) > (UINT64_MAX - first) / (uint64_t)s->seed_step)
+        return cli_fail(err, GEN_ERROR_ARGUMENT,
+                        "the seeds of %d pictures from %llu on end beyond "
+                        "%llu",
+                        s->batch_count, (unsigned long long)first, (unsigned long long)UINT64_MAX);
+    return GEN_OK;
+}
+
+static uint64_t seed_of(const image_run *run, uint64_t i)
+{
+    const cli_settings *s = run->settings;
+    if (s->seeds.count > 1)
+        return cli_seeds_at(&s->seeds, i);
+    const uint64_t first = s->seeds.count ? cli_seeds_at(&s->seeds, 0) : run->random_seed;
+    return first + i * (uint64_t)s->seed_step;
+}
+
+/* ---- names
+ * ----------------------------------------------------------------------------------------- */
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Where "-{i}" goes when several pictures would share a name: before the ending. */
+static size_t stem_length(const char *pattern)
+{
+    const size_t n = strlen(pattern);
+    const char *slash = strrchr(pattern, '/');
+    const char *dot = strrchr(slash ? slash + 1 : pattern, '.');
+    if (dot && dot[1] != '}')
+        return (size_t)(dot - pattern);
+    if (n >= 5 && strcmp(pattern + n - 5, "{ext}") == 0)
+        return n - 5;
+    return n;
+}
+
+static gen_status choose_pattern(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const bool has_several = run->num_pictures > 1;
+    const char *file = has_several ? "{prompt:40}-{seed}{ext}" : "{prompt:40}{ext}";
+    const char *output = s->output ? s->output : "";
+    const size_t n = strlen(output);
+    char *pattern = NULL;
+    int size;
+    if (strcmp(output, "-") == 0) {
+        run->is_to_stdout = true;
+        if (has_several || s->json || s->dry_run)
+            return cli_fail(err, GEN_ERROR_ARGUMENT, "-o -: standard output holds one picture%s",
+                            has_several ? ", not several" : " and nothing else");
+        if (isatty(STDOUT_FILENO))
+            return cli_fail(err, GEN_ERROR_ARGUMENT, "-o -: standard output is a terminal");
+        size = asprintf(&pattern, "-");
+    } else if (n == 0 || output[n - 1] == '/') {
+        size = asprintf(&pattern, "%s%s", output, file);
+    } else if (is_folder(output)) {
+        size = asprintf(&pattern, "%s/%s", output, file);
+    } else if (has_several && !gen_output_varies(output)) {
+        const int stem = (int)stem_length(output);
+        size = asprintf(&pattern, "%.*s-{i}%s", stem, output, output + stem);
+    } else {
+        size = asprintf(&pattern, "%s", output);
+    }
+    if (size < 0)
+        return no_memory(err);
+    run->pattern = pattern;
+    return GEN_OK;
+}
+
+/* The name of picture i, from 0; freed by the caller with gen_string_free(). */
+static gen_status name_picture(char **out, const image_run *run, uint64_t i, gen_error *err)
+{
+    char extension[16];
+    const gen_generate_params *p = &run->params;
+    snprintf(extension, sizeof extension, ".%s",
+             run->settings->format ? run->settings->format : "png");
+    const gen_output_fields fields =
+        GEN_OUTPUT_FIELDS(.prompt = run->prompt, .model = gen_model_get_info(run->model)->name,
+                          .extension = extension, .seed = seed_of(run, i), .index = (int64_t)i + 1,
+                          .width = p->width, .height = p->height);
+    return gen_output_path(out, run->pattern, &fields, err);
+}
+
+/* ---- one picture
+ * ----------------------------------------------------------------------------------- */
+
+/* The two texts stored in the file. */
+typedef struct record_texts {
+    char *parameters, *json;
+} record_texts;
+
+static gen_status make_record(record_texts *out, const image_run *run, uint64_t seed,
+                              gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const gen_generate_params *p = &run->params;
+    const char *vae = s->vae ? strrchr(s->vae, '/') : NULL;
+    const gen_picture_record record =
+        GEN_PICTURE_RECORD(.prompt = p->prompt, .negative_prompt = p->negative_prompt,
+                           .num_inference_steps = p->num_inference_steps, .sampler = p->sampler,
+                           .scheduler = p->scheduler, .rng = p->rng,
+                           .guidance_scale = p->guidance_scale, .seed = seed, .width = p->width,
+                           .height = p->height, .clip_skip = p->clip_skip,
+                           .model_name = gen_model_get_info(run->model)->name,
+                           .model_sha256 = run->sha256[0] ? run->sha256 : NULL,
+                           .vae_name = vae ? vae + 1 : s->vae,
+                           .precision = s->precision ? s->precision : "auto",
+                           .backend = gen_context_backend(run->context));
+    const gen_status status = gen_picture_record_text(&out->parameters, &record, err);
+    return status ? status : gen_picture_record_json(&out->json, &record, err);
+}
+
+static gen_status save(const image_run *run, const gen_image *image, const char *path,
+                       const record_texts *texts, char *saved, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const gen_text stored[] = {{"parameters", texts->parameters}, {"gen", texts->json}};
+    const gen_image_save_params params =
+        GEN_IMAGE_SAVE_PARAMS(.format = s->format, .quality = s->quality,
+                              .if_exists = s->overwrite ? GEN_REPLACE : GEN_KEEP_BOTH,
+                              .texts = s->no_metadata ? NULL : stored,
+                              .num_texts = s->no_metadata ? 0 : 2, .saved_path = saved,
+                              .saved_path_size = MAX_PATH);
+    cli_signals_saving(true);
+    const gen_status status = gen_image_save(image, path, &params, err);
+    cli_signals_saving(false);
+    return status;
+}
+
+static void print_result(const image_run *run, const char *saved, uint64_t seed,
+                         const record_texts *texts, const gen_generate_stats *stats)
+{
+    if (run->is_to_stdout)
+        return;
+    if (!run->settings->json) {
+        puts(saved);
+    } else {
+        fputs("{\"schema\":1,\"file\":", stdout);
+        cli_json_string(stdout, saved);
+        printf(",\"seed\":%llu,\"load_seconds\":%.3f,\"encode_seconds\":%.3f,"
+               "\"step_seconds\":%.4f,\"decode_seconds\":%.3f,\"record\":%s}\n",
+               (unsigned long long)seed, stats->load_seconds, stats->encode_seconds,
+               stats->step_seconds, stats->decode_seconds, texts->json);
+    }
+    fflush(stdout);
+}
+
+static void say_result(const image_run *run, const char *path, const char *saved, uint64_t seed,
+                       const gen_generate_stats *stats)
+{
+    cli_reporter *r = run->reporter;
+    if (!run->is_to_stdout && strcmp(path, saved) != 0)
+        cli_report(r, GEN_LOG_NOTE, "%s exists; wrote %s (-y replaces)", path, saved);
+    const double total = stats->load_seconds + stats->encode_seconds +
+                         stats->num_steps * stats->step_seconds + stats->decode_seconds;
+    cli_report(r, GEN_LOG_NOTE, "%s: seed %llu, %.2f s", saved, (unsigned long long)seed, total);
+    cli_report(r, GEN_LOG_DEBUG, "load %.2f s, prompt %.2f s, %d steps at %.3f s, decoding %.2f s",
+               stats->load_seconds, stats->encode_seconds, stats->num_steps, stats->step_seconds,
+               stats->decode_seconds);
+}
+
+static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
+{
+    const uint64_t seed = seed_of(run, i);
+    char saved[MAX_PATH] = "";
+    char *path = NULL;
+    gen_image *image = NULL;
+    gen_generate_stats stats = {0};
+    record_texts texts = {0};
+    gen_generate_params params = run->params;
+    params.seed = seed;
+    gen_status status = name_picture(&path, run, i, err);
+    if (status)
+        return status;
+    cli_progress_start(&run->progress, (int)i + 1, path, seed);
+    status = gen_generate(&image, run->model, &params, &stats, err);
+    cli_progress_end(&run->progress);
+    if (!status)
+        status = make_record(&texts, run, seed, err);
+    if (!status)
+        status = save(run, image, path, &texts, saved, err);
+    if (!status) {
+        say_result(run, path, saved, seed, &stats);
+        print_result(run, saved, seed, &texts, &stats);
+        cli_progress_done(&run->progress, saved);
+    }
+    gen_string_free(texts.parameters);
+    gen_string_free(texts.json);
+    gen_image_free(image);
+    gen_string_free(path);
+    return status;
+}
+
+/* ---- the plan
+ * -------------------------------------------------------------------------------------- */
+
+static void print_plan(const image_run *run, const gen_estimate *e)
+{
+    const gen_generate_params *p = &run->params;
+    const gen_model_info *m = gen_model_get_info(run->model);
+    char a[16], b[16];
+    cli_format_bytes(a, sizeof a, m->num_bytes);
+    printf("model     %s: %s, %s, %.1f M parameters, %s\n", m->name, m->network, m->vae,
+           (double)m->num_parameters * 1e-6, a);
+    printf("picture   %dx%d, %d steps, cfg %g, %s%s%s, rng %s, %llu picture%s\n", p->width,
+           p->height, p->num_inference_steps, p->guidance_scale, p->sampler,
+           p->scheduler ? ", " : "", p->scheduler ? p->scheduler : "", p->rng,
+           (unsigned long long)run->num_pictures, run->num_pictures > 1 ? "s" : "");
+    printf("backend   %s\n\n", gen_context_backend(run->context));
+    printf("%-9s %9s %9s %11s %9s %9s %8s %9s %6s\n", "phase", "weights", "repacked", "activations",
+           "scratch", "peak", "GFLOP", "seconds", "tiles");
+    for (int i = 0; i < 3; i++) {
+        const gen_estimate_phase *q = &e->phases[i];
+        char columns[5][16];
+        const uint64_t bytes[5] = {q->weight_bytes, q->transformed_bytes, q->activation_bytes,
+                                   q->scratch_bytes, q->peak_bytes};
+        for (int c = 0; c < 5; c++)
+            cli_format_bytes(columns[c], sizeof columns[c], bytes[c]);
+        printf("%-9s %9s %9s %11s %9s %9s %8.1f %9.1f %6d\n", q->name ? q->name : "", columns[0],
+               columns[1], columns[2], columns[3], columns[4], q->flops * 1e-9, q->seconds,
+               q->num_tiles);
+    }
+    cli_format_bytes(a, sizeof a, e->peak_bytes);
+    cli_format_bytes(b, sizeof b, e->mem_limit);
+    printf("\npeak      %s of %s\n", a, b);
+    printf("time      about %.1f s a picture (a guess)\n", e->seconds);
+}
+
+static void print_plan_json(const image_run *run, const gen_estimate *e)
+{
+    const gen_generate_params *p = &run->params;
+    fputs("{\"schema\":1,\"kind\":\"plan\",\"model\":", stdout);
+    cli_json_string(stdout, gen_model_get_info(run->model)->name);
+    printf(",\"width\":%d,\"height\":%d,\"steps\":%d,\"pictures\":%llu,\"peak_bytes\":%llu,"
+           "\"mem_limit\":%llu,\"seconds\":%.3f,\"phases\":[",
+           p->width, p->height, p->num_inference_steps, (unsigned long long)run->num_pictures,
+           (unsigned long long)e->peak_bytes, (unsigned long long)e->mem_limit, e->seconds);
+    for (int i = 0; i < 3; i++) {
+        const gen_estimate_phase *q = &e->phases[i];
+        printf("%s{\"name\":\"%s\",\"peak_bytes\":%llu,\"weight_bytes\":%llu,"
+               "\"transformed_bytes\":%llu,\"activation_bytes\":%llu,\"scratch_bytes\":%llu,"
+               "\"flops\":%.0f,\"seconds\":%.3f,\"tiles\":%d}",
+               i ? "," : "", q->name ? q->name : "", (unsigned long long)q->peak_bytes,
+               (unsigned long long)q->weight_bytes, (unsigned long long)q->transformed_bytes,
+               (unsigned long long)q->activation_bytes, (unsigned long long)q->scratch_bytes,
+               q->flops, q->seconds, q->num_tiles);
+    }
+    fputs("]}\n", stdout);
+}
+
+/* ---- all of it
+ * ------------------------------------------------------------------------------------- */
+
+static const char *sampler_at(const void *user, int i)
+{
+    (void)user;
+    return gen_sampler_name(i, NULL);
+}
+
+static const char *scheduler_at(const void *user, int i)
+{
+    (void)user;
+    return gen_scheduler_name(i, NULL);
+}
+
+/* A refused name gets the nearest one as a suggestion. */
+static void suggest_name(gen_error *err, const char *option, const char *name,
+                         cli_candidate_fn candidates)
+{
+    char quoted[64];
+    if (!name || snprintf(quoted, sizeof quoted, "\"%s\"", name) >= (int)sizeof quoted ||
+        !strstr(err->message, quoted))
+        return;
+    const char *nearest = cli_nearest(name, candidates, NULL);
+    if (nearest)
+        snprintf(err->message, sizeof err->message, "%s: \"%s\" is not known; did you mean %s?",
+                 option, name, nearest);
+}
+
+static gen_status resolve(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    run->params = (gen_generate_params)
+        GEN_GENERATE_PARAMS(.prompt = run->prompt, .negative_prompt = run->negative_prompt,
+                            .width = s->width, .height = s->height, .num_inference_steps = s->steps,
+                            .guidance_scale = s->cfg, .sampler = s->sampler,
+                            .scheduler = s->scheduler, .rng = s->rng, .eta = s->eta,
+                            .clip_skip = s->clip_skip, .progress = cli_progress_update,
+                            .progress_user = &run->progress);
+    const gen_status status = gen_resolve(&run->params, run->model, err);
+    if (status == GEN_ERROR_ARGUMENT) {
+        suggest_name(err, "--sampler", s->sampler, sampler_at);
+        suggest_name(err, "--scheduler", s->scheduler, scheduler_at);
+    }
+    return status;
+}
+
+static gen_status open_model(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const gen_context_params context =
+        GEN_CONTEXT_PARAMS(.num_threads = s->threads, .mem_limit = s->mem_limit, .gemm = s->gemm,
+                           .precision = s->precision, .log = cli_log, .log_user = run->reporter);
+    const gen_model_params model = GEN_MODEL_PARAMS(.path = s->model, .vae = s->vae,
+                                                    .tokenizer = s->tokenizer, .strict = s->strict);
+    const gen_status status = gen_context_new(&run->context, &context, err);
+    if (status)
+        return status;
+    cli_report(run->reporter, GEN_LOG_DEBUG, "backend %s", gen_context_backend(run->context));
+    return gen_model_open(&run->model, run->context, &model, err);
+}
+
+/* Refuses a name that cannot be written before work is spent on its picture. */
+static gen_status check_output(const image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    char *path = NULL;
+    gen_status status = name_picture(&path, run, 0, err);
+    if (!status && !s->dry_run)
+        status = gen_image_save_check(
+            path,
+            &GEN_IMAGE_SAVE_PARAMS(.format = s->format, .quality = s->quality,
+                                   .if_exists = s->overwrite ? GEN_REPLACE : GEN_KEEP_BOTH),
+            err);
+    gen_string_free(path);
+    return status;
+}
+
+static gen_status prepare(image_run *run, gen_error *err)
+{
+    gen_status status;
+    if ((status = read_prompts(run, err)) || (status = count_pictures(run, err)) ||
+        (status = choose_pattern(run, err)) || (status = open_model(run, err)) ||
+        (status = resolve(run, err)) || (status = check_output(run, err)))
+        return status;
+    return GEN_OK;
+}
+
+static gen_status show_plan(const image_run *run, gen_error *err)
+{
+    gen_estimate estimate;
+    const gen_status status = gen_estimate_run(&estimate, run->model, &run->params, err);
+    if (!status)
+        (run->settings->json ? print_plan_json : print_plan)(run, &estimate);
+    return status;
+}
+
+static gen_status make_pictures(image_run *run, gen_error *err)
+{
+    const cli_settings *s = run->settings;
+    const bool has_progress = !s->quiet && !(s->progress && strcmp(s->progress, "none") == 0);
+    run->progress = (cli_progress){
+        .reporter = run->reporter, .num_items = (int)run->num_pictures, .is_shown = has_progress};
+    /* The hash says which model it was; a model that cannot be hashed still makes pictures. */
+    if (!s->no_metadata && gen_model_sha256(run->model, run->sha256, err))
+        run->sha256[0] = '\0';
+    cli_signals_install(run->num_pictures > 1, s->quiet);
+    for (uint64_t i = 0; i < run->num_pictures && !cli_signals_pending(); i++) {
+        const gen_status status = make_picture(run, i, err);
+        if (status)
+            return status;
+    }
+    return GEN_OK;
+}
+
+int cli_image(const cli_settings *settings, cli_reporter *r)
+{
+    gen_error err = {0};
+    image_run run = {.settings = settings, .reporter = r};
+    gen_status status = prepare(&run, &err);
+    if (!status)
+        status = settings->dry_run ? show_plan(&run, &err) : make_pictures(&run, &err);
+    if (status)
+        cli_report_error(r, &err);
+    gen_model_free(run.model);
+    gen_context_free(run.context);
+    free(run.pattern);
+    free(run.prompt);
+    free(run.negative_prompt);
+    const int signal = cli_signals_pending();
+    return signal ? EXIT_SIGNAL + signal : cli_exit_code(status);
+}
