@@ -87,7 +87,7 @@ static void threads_do_not_change_a_picture(void **state)
 
 typedef struct watcher {
     int calls, stop_at; /* stop when this step is done; -1: never */
-    gen_phase phase;
+    gen_phase phase;    /* the last but LOAD, which may come at any time */
     int last_step;
     double last_seconds;
     bool is_ordered;
@@ -96,13 +96,16 @@ typedef struct watcher {
 static int watch(void *user, const gen_progress *p)
 {
     watcher *w = user;
-    const bool goes_on = p->phase == w->phase ? p->step >= w->last_step : p->phase > w->phase;
-    w->is_ordered = w->is_ordered && (w->calls == 0 || goes_on) && p->step <= p->num_steps &&
-                    p->seconds >= w->last_seconds;
     w->calls++;
+    w->is_ordered =
+        w->is_ordered && p->step >= 0 && p->step <= p->num_steps && p->seconds >= w->last_seconds;
+    w->last_seconds = p->seconds;
+    if (p->phase == GEN_PHASE_LOAD)
+        return 0;
+    w->is_ordered =
+        w->is_ordered && (p->phase == w->phase ? p->step >= w->last_step : p->phase > w->phase);
     w->phase = p->phase;
     w->last_step = p->step;
-    w->last_seconds = p->seconds;
     return p->phase == GEN_PHASE_STEP && p->step == w->stop_at;
 }
 

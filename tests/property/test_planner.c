@@ -472,6 +472,8 @@ static void attention_needs_no_matrix(void **state)
         assert_true(whole.largest <= activation + activation / 10);
         /* x, h, q, k, v at most */
         assert_true(whole.arena <= 5 * activation + 4096);
+        /* packed keys and packed values, and the tiles of two threads */
+        assert_true(whole.scratch <= 2 * (activation + activation / 10) + ((size_t)2 << 20));
         /* four times the tokens: four times the memory, not sixteen times */
         EXPECT_BETWEEN((double)whole.scratch / (double)quarter.scratch, 0.0, 4.4);
         printf("attention %dx%d, %d channels: scratch %.2f MiB, activation %.2f MiB\n", (int)p.side,
