@@ -27,7 +27,9 @@
 /* Asks for a loop of constant length to be unrolled completely, so that arrays of vectors live in
  * registers. */
 #define GEN_PRAGMA(x) _Pragma(#x)
-#if defined(__clang__)
+#if defined(GEN_NO_UNROLL)
+#define GEN_UNROLL(n)
+#elif defined(__clang__)
 #define GEN_UNROLL(n) GEN_PRAGMA(unroll n)
 #elif defined(__GNUC__)
 #define GEN_UNROLL(n) GEN_PRAGMA(GCC unroll n)
