@@ -1,5 +1,6 @@
 /* Solvers on the Gaussian toy, against tables computed in double by other means. */
 #include "tests/test.h"
+#include "gen/core/alloc.h"
 #include "tests/unit/toy.h"
 
 static gen_error err;
@@ -200,6 +201,9 @@ static void what_goes_wrong_in_a_step_is_passed_up(void **state)
         EXPECT_STATUS(GEN_ERROR_DEVICE, gen_solve(s, &params, x, &err));
         memset(x, 0, sizeof x);
     }
+    gen_alloc_fail_at(1);
+    EXPECT_STATUS(GEN_ERROR_MEMORY, gen_solve(gen_sampler_find("heun"), &params, x, &err));
+    gen_alloc_fail_at(0);
     d.denoise = denoise_nan;
     params.on_step = cancel_after_two;
     params.on_step_self = &reports;
