@@ -2,10 +2,10 @@
  *
  *     prompt --parse--> runs with weights --tokenize--> chunks of ids --encode--> [77 m, D] states
  *
- * clip_vocab.c reads vocabulary files, clip_tokenizer.c turns text into ids, vocab_search.c finds
- * a vocabulary where other programs keep theirs, prompt.c knows the weights and chunks that users
- * write, clip_encoder.c is the network.  To add a text encoder (T5): its graph in one .c, its
- * tokenizer in another; prompts and chunks stay. */
+ * clip_files.c and clip_vocab.c read vocabularies, clip_tokenizer.c turns text into ids,
+ * vocab_search.c finds a vocabulary where other programs keep theirs, prompt.c knows the weights and
+ * chunks that users write, clip_encoder.c is the network.  To add a text encoder (T5): its graph in
+ * one .c, its tokenizer in another; prompts and chunks stay. */
 #ifndef GEN_TEXT_TEXT_H
 #define GEN_TEXT_TEXT_H
 
