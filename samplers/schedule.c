@@ -41,6 +41,26 @@ static const gen_schedule_kind KINDS[] = {
      false,
      true,
      gen_fill_kl_optimal},
+    {{"beta", "", "Lee et al. 2024", "more steps at both ends: 10 to 30 steps"},
+     false,
+     true,
+     gen_fill_beta},
+    {{"beta_sigmas", "", "Lee et al. 2024", "the same in sigma, as diffusers' use_beta_sigmas"},
+     true,
+     true,
+     gen_fill_beta_sigmas},
+    {{"ays", "align_your_steps, ays_sd1", "Sabour et al. 2024", "SD 1.x, about 10 steps"},
+     false,
+     true,
+     gen_fill_ays},
+    {{"ays_sdxl", "", "Sabour et al. 2024", "SDXL, about 10 steps"},
+     false,
+     true,
+     gen_fill_ays_sdxl},
+    {{"ays_svd", "", "Sabour et al. 2024", "Stable Video Diffusion, about 10 steps"},
+     false,
+     true,
+     gen_fill_ays_svd},
     {{"lcm", "", "Luo et al. 2023", "the times latent consistency models were distilled on"},
      false,
      true,
@@ -84,15 +104,19 @@ const gen_schedule_info *gen_schedule_info_at(int i)
 static const char *configured_name(const gen_scheduler_config *c, const gen_sampler *sampler)
 {
     static const char *const SPACINGS[] = {"discrete", "leading", "trailing", "linspace"};
+    if (sampler->schedule && c->process != GEN_PROCESS_FLOW)
+        return sampler->schedule;
     if (c->use_karras_sigmas)
         return "karras";
     if (c->use_exponential_sigmas)
         return "exponential";
+    if (c->use_beta_sigmas)
+        return "beta_sigmas";
     if (c->use_flow_sigmas)
         return "flow_table";
     if (c->process == GEN_PROCESS_FLOW)
         return "flow";
-    return sampler->schedule ? sampler->schedule : SPACINGS[c->timestep_spacing];
+    return SPACINGS[c->timestep_spacing];
 }
 
 /* ---- filling -----------------------------------------------------------------------------------
@@ -217,9 +241,8 @@ static gen_status check_request(const gen_scheduler_config *config, const gen_sa
     if (reason)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "sampler %s cannot run this model: %s",
                         sampler->info.name, reason);
-    if (config->invert_sigmas || config->use_beta_sigmas)
-        return gen_fail(err, GEN_ERROR_MODEL, "scheduler: %s is not supported",
-                        config->invert_sigmas ? "invert_sigmas" : "use_beta_sigmas");
+    if (config->invert_sigmas)
+        return gen_fail(err, GEN_ERROR_MODEL, "scheduler: invert_sigmas is not supported");
     if (!kind)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "unknown schedule \"%s\"", name);
     if (num_steps < 1 || num_steps > config->num_train_timesteps)

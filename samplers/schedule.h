@@ -72,11 +72,20 @@ gen_status gen_fill_simple(const gen_schedule_request *r, gen_grid *g, gen_error
 gen_status gen_fill_karras(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_exponential(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_kl_optimal(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+gen_status gen_fill_beta(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+gen_status gen_fill_beta_sigmas(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+gen_status gen_fill_ays(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+gen_status gen_fill_ays_sdxl(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+gen_status gen_fill_ays_svd(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_flow(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_flow_uniform(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_flow_table(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 gen_status gen_fill_lcm(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 
+/* The two ends of a curve in sigma: kappa, or tau for flow (schedule_sigmas.c).  Errors: ARGUMENT.
+ */
+gen_status gen_schedule_ends(const gen_schedule_request *r, gen_grid *g, double *max, double *min,
+                             gen_error *err);
 /* The grid the configuration's spacing gives; for schedules that only need its ends. */
 gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 

@@ -9,8 +9,8 @@
 
 #define RHO 7.0 /* Karras et al. 2022, sec. 3 */
 
-static gen_status ends(const gen_schedule_request *r, gen_grid *g, double *max, double *min,
-                       gen_error *err)
+gen_status gen_schedule_ends(const gen_schedule_request *r, gen_grid *g, double *max, double *min,
+                             gen_error *err)
 {
     const gen_scheduler_config *c = r->config;
     if (!r->training) {
@@ -46,7 +46,7 @@ static double ramp(const gen_grid *g, int i)
 gen_status gen_fill_karras(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     double max, min;
-    GEN_TRY(ends(r, g, &max, &min, err));
+    GEN_TRY(gen_schedule_ends(r, g, &max, &min, err));
     const double a = pow(max, 1 / RHO), b = pow(min, 1 / RHO);
     for (int i = 0; i < g->n; i++)
         gen_grid_set(r, g, i, pow(a + ramp(g, i) * (b - a), RHO));
@@ -56,7 +56,7 @@ gen_status gen_fill_karras(const gen_schedule_request *r, gen_grid *g, gen_error
 gen_status gen_fill_exponential(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     double max, min;
-    GEN_TRY(ends(r, g, &max, &min, err));
+    GEN_TRY(gen_schedule_ends(r, g, &max, &min, err));
     for (int i = 0; i < g->n; i++)
         gen_grid_set(r, g, i, exp(log(max) + ramp(g, i) * (log(min) - log(max))));
     return GEN_OK;
@@ -66,7 +66,7 @@ gen_status gen_fill_exponential(const gen_schedule_request *r, gen_grid *g, gen_
 gen_status gen_fill_kl_optimal(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     double max, min;
-    GEN_TRY(ends(r, g, &max, &min, err));
+    GEN_TRY(gen_schedule_ends(r, g, &max, &min, err));
     for (int i = 0; i < g->n; i++)
         gen_grid_set(r, g, i, tan(atan(max) + ramp(g, i) * (atan(min) - atan(max))));
     return GEN_OK;

@@ -118,6 +118,30 @@ static void sigmas_of_stable_diffusion(void **state)
                  11, 2e-6); /* a table in f32 */
 }
 
+static void optimised_and_beta_schedules(void **state)
+{
+    (void)state;
+    const gen_scheduler_config plain = stable_diffusion(NULL, GEN_SPACING_DISCRETE, 0);
+    check_sigmas(&plain, (gen_schedule_params){.num_steps = 10, .schedule = "ays"},
+                 TIMES(14.6146412293, 6.4745760956, 3.8636745985, 2.6946151520, 1.8841921177,
+                       1.3943805092, 0.9642583904, 0.6523686016, 0.3977456272, 0.1515232662, 0),
+                 11, 1e-9);
+    check_sigmas(&plain, (gen_schedule_params){.num_steps = 5, .schedule = "ays"},
+                 TIMES(14.6146412293, 3.8636745985, 1.8841921177, 0.9642583904, 0.3977456272, 0), 6,
+                 1e-9);
+    gen_schedule *s = made(&plain, (gen_schedule_params){.num_steps = 4, .schedule = "beta"});
+    expect_times(s, 0, TIMES(999, 823, 500, 176), 4, 0); /* 999 at 1, .824320, .5, .175680 */
+    gen_schedule_free(s);
+    s = made(&plain, (gen_schedule_params){.num_steps = 1000, .schedule = "beta"});
+    assert_true(s->num_steps < 1000); /* no time twice */
+    gen_schedule_free(s);
+    check_sigmas(&plain, (gen_schedule_params){.num_steps = 5, .schedule = "beta_sigmas"},
+                 TIMES(14.6146412293, 0.0291671582 + 0.824320 * 14.5854740711,
+                       0.0291671582 + 0.5 * 14.5854740711, 0.0291671582 + 0.175680 * 14.5854740711,
+                       0.0291671582, 0),
+                 6, 4e-6); /* quantiles printed to six digits */
+}
+
 /* kappa to training time: log-interpolated, between the ends. */
 static void times_of_karras_sigmas(void **state)
 {
@@ -396,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_times_follow_the_class),
         cmocka_unit_test(sigmas_of_stable_diffusion),
+        cmocka_unit_test(optimised_and_beta_schedules),
         cmocka_unit_test(times_of_karras_sigmas),
         cmocka_unit_test(starts_are_scaled_as_the_spacing_says),
         cmocka_unit_test(levels_of_ddim),
