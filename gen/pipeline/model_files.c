@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,13 +56,21 @@ static const char *join(const gen_model_files *files, const char *folder, const 
 }
 
 /* Does folder/name exist? */
-static bool has_file(const gen_model_files *files, const char *folder, const char *name)
+static bool has_file(const char *folder, const char *name)
 {
-    const char *path = join(files, folder, name);
-    return path && access(path, F_OK) == 0;
+    char path[PATH_MAX];
+    const int n = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
 }
 
 /* ---- which of the weight files of a folder -------------------------------------------------- */
+
+/* One of several files of a model: "stem-00001-of-00003.safetensors". */
+static bool is_shard(const char *name)
+{
+    const char *of = strstr(name, "-of-");
+    return of && of > name && of[-1] >= '0' && of[-1] <= '9' && of[4] >= '0' && of[4] <= '9';
+}
 
 /* How well a file name suits as the weights of a component: 0 is best, -1 is none.  The plain file
  * comes before those of a variant (fp16 and others), a file before an index of shards, and the
@@ -70,7 +80,7 @@ static int weight_file_rank(const char *name)
     static const char *const stems[] = {"diffusion_pytorch_model", "model", "pytorch_model"};
     enum { OTHER_NAME = 20 };
     const bool is_index = strstr(name, ".safetensors.") && ends_with(name, ".json");
-    if (!is_index && (!ends_with(name, ".safetensors") || strstr(name, "-of-")))
+    if (!is_index && (!ends_with(name, ".safetensors") || is_shard(name)))
         return -1;
     const char *rest = NULL;
     for (size_t i = 0; i < sizeof stems / sizeof stems[0] && !rest; i++)
@@ -102,7 +112,7 @@ static void scan_name(folder_scan *scan, const char *name)
     for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++)
         if (ends_with(name, foreign[i]))
             scan->foreign = name;
-    if (ends_with(name, ".safetensors") && strstr(name, "-of-"))
+    if (ends_with(name, ".safetensors") && is_shard(name))
         scan->shard = name;
     if (ends_with(name, "_encoder.safetensors"))
         scan->tiny_encoder = name;
@@ -247,7 +257,7 @@ static gen_status open_component(gen_model_files *files, const char *name, const
     gen_model_component *c;
     gen_weights *source;
     GEN_TRY(scan_folder(&scan, files, folder, err));
-    if (!has_file(files, folder, "config.json")) {
+    if (!has_file(folder, "config.json")) {
         gen_fail(err, GEN_ERROR_MODEL, "%s: config.json is missing", folder);
         gen_hint(err, "download the whole folder of the model");
         return GEN_ERROR_MODEL;
@@ -380,7 +390,7 @@ static gen_status open_loose_folder(gen_model_files *files, const char *folder, 
 static bool wants(const gen_model_files *files, const char *name)
 {
     if (!files->index)
-        return has_file(files, files->path, name);
+        return has_file(files->path, name);
     const json_t *entry = gen_json_get(files->index, name);
     return json_array_size(entry) == 2 && json_is_string(json_array_get(entry, 1));
 }
@@ -405,7 +415,7 @@ static gen_status open_directory(gen_model_files *files, const char *path, gen_e
 {
     const char *folder;
     files->kind = GEN_FILES_DIRECTORY;
-    if (has_file(files, path, "model_index.json")) {
+    if (has_file(path, "model_index.json")) {
         const char *index = join(files, path, "model_index.json");
         if (!index)
             return no_memory(err, files);
@@ -426,10 +436,9 @@ static gen_status open_directory(gen_model_files *files, const char *path, gen_e
         GEN_TRY(gen_json_open(&files->scheduler, config, GEN_ERROR_MODEL, err));
     }
     /* A missing vocabulary is not an error here: it may be found elsewhere. */
-    if (has_file(files, path, "tokenizer") && !(files->tokenizer = join(files, path, "tokenizer")))
+    if (has_file(path, "tokenizer") && !(files->tokenizer = join(files, path, "tokenizer")))
         return no_memory(err, files);
-    if (has_file(files, path, "tokenizer_2") &&
-        !(files->tokenizer_2 = join(files, path, "tokenizer_2")))
+    if (has_file(path, "tokenizer_2") && !(files->tokenizer_2 = join(files, path, "tokenizer_2")))
         return no_memory(err, files);
     const gen_model_component *unet = gen_model_files_find(files, "unet");
     if (unet)
@@ -454,15 +463,16 @@ static gen_status open_path(gen_model_files *files, gen_error *err)
         }
         return open_single(files, path, err);
     }
-    if (has_file(files, path, "model_index.json"))
+    if (has_file(path, "model_index.json"))
         return open_directory(files, path, err);
-    if (has_file(files, path, "config.json")) {
+    if (has_file(path, "config.json")) {
         files->kind = GEN_FILES_COMPONENT;
         return open_component(files, NULL, path, "", err);
     }
     for (int i = 0; i < NUM_FOLDERS; i++) {
-        const char *folder = join(files, path, component_folders[i].name);
-        if (folder && has_file(files, folder, "config.json"))
+        char config[64];
+        snprintf(config, sizeof config, "%s/config.json", component_folders[i].name);
+        if (has_file(path, config))
             return open_directory(files, path, err);
     }
     return open_loose_folder(files, path, err);

@@ -179,6 +179,11 @@ static void variants_have_an_order(void **state)
     place("unet_lcm/" WEIGHTS, "x/diffusion_pytorch_model-00001-of-00002.safetensors");
     place("unet_lcm/config.json", "x/config.json");
     EXPECT_NOT_OPEN("x", "the index of the shards is missing");
+    /* a folder with one file, whose name only sounds like a shard */
+    place("unet_lcm/" WEIGHTS, "y/best-of-all.safetensors");
+    gen_model_files_free(open_ok("y"));
+    place("unet_lcm/" WEIGHTS, "y/second.safetensors");
+    EXPECT_NOT_OPEN("y", "has 2 weight files, best-of-all.safetensors among them");
 }
 
 static void shards_are_joined(void **state)
