@@ -34,7 +34,7 @@ enum {
 };
 int cli_exit_code(gen_status status);
 
-/* ---- errors (report.c) -------------------------------------------------------------------------- */
+/* ---- errors (report.c) ----------------------------------------------------------------------- */
 
 /* As the library's own: fill err and return the status. */
 gen_status cli_fail(gen_error *err, gen_status status, const char *format, ...) CLI_PRINTF(3, 4);
@@ -63,7 +63,7 @@ void cli_json_string(FILE *f, const char *text);
 /* Text from a file: control characters other than line breaks and tabs are shown as '?'. */
 void cli_print_safely(FILE *f, const char *text);
 
-/* ---- seeds (seeds.c) ----------------------------------------------------------------------------- */
+/* ---- seeds (seeds.c) ------------------------------------------------------------------------- */
 
 /* A list such as "1,2,5..9"; never written out, so 0..10^9 costs nothing. */
 enum { CLI_MAX_SEED_RANGES = 256 };
@@ -78,18 +78,18 @@ typedef struct cli_seeds {
 /* name is what stands before the error, "--seed".  Errors: ARGUMENT. */
 gen_status cli_seeds_parse(cli_seeds *seeds, const char *name, const char *text, gen_error *err);
 uint64_t   cli_seeds_at(const cli_seeds *seeds, uint64_t i);    /* i < count */
-uint64_t   cli_random_seed(void);                               /* below 2^32, as people type them */
+uint64_t   cli_random_seed(void);    /* below 2^32, as people type them */
 
-/* ---- suggestions (suggest.c) --------------------------------------------------------------------- */
+/* ---- suggestions (suggest.c) ----------------------------------------------------------------- */
 
-/* Edits from a to b: insert, delete, replace, swap neighbours; letters' case is ignored. */
+/* Edits from a to b: insert, delete, replace, swap neighbours; case is ignored. */
 int cli_edit_distance(const char *a, const char *b);
 /* The nearest of the candidates if it is near enough to be what was meant, or NULL.  next(user, i)
  * gives candidate i, NULL past the end. */
 typedef const char *(*cli_candidate_fn)(const void *user, int i);
 const char *cli_nearest(const char *word, cli_candidate_fn next, const void *user);
 
-/* ---- settings and options (options.c) ------------------------------------------------------------- */
+/* ---- settings and options (options.c) -------------------------------------------------------- */
 
 typedef struct cli_settings {
     const char *prompt, *negative_prompt;
@@ -155,7 +155,7 @@ const cli_option *cli_foreign_option(const cli_settings *settings, unsigned comm
 gen_status cli_set_option(cli_settings *settings, const cli_option *option, const char *name,
                           const char *text, gen_error *err);
 
-/* ---- help (help.c) -------------------------------------------------------------------------------- */
+/* ---- help (help.c) --------------------------------------------------------------------------- */
 
 typedef struct cli_command {
     const char *name;
@@ -173,7 +173,7 @@ void cli_help_all(FILE *f, const cli_command *command);
 bool        cli_help_topic(FILE *f, const char *topic);
 const char *cli_help_topic_at(int i);                       /* NULL past the end */
 
-/* ---- progress (progress.c) ------------------------------------------------------------------------ */
+/* ---- progress (progress.c) ------------------------------------------------------------------- */
 
 typedef struct cli_progress {
     cli_reporter *reporter;
@@ -200,15 +200,16 @@ uint64_t cli_resident_memory(void);
 /* "1.9G", "412M". */
 void cli_format_bytes(char *out, size_t size, uint64_t bytes);
 
-/* ---- signals (signals.c) -------------------------------------------------------------------------- */
+/* ---- signals (signals.c) --------------------------------------------------------------------- */
 
-/* Ctrl-C and SIGTERM.  With one picture, or the second time, the process ends at once, unless a file
- * is being written: then right after it.  With several, the first asks to stop after this one. */
+/* Ctrl-C and SIGTERM.  With one picture, or the second time, the process ends at once, unless a
+ * file is being written: then right after it.  With several, the first asks to stop after this one.
+ */
 void cli_signals_install(bool has_several, bool is_quiet);
 void cli_signals_saving(bool is_saving);
 int  cli_signals_pending(void);      /* the signal's number, or 0 */
 
-/* ---- commands ------------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 int cli_image(const cli_settings *settings, cli_reporter *r);
 int cli_info(const cli_settings *settings, cli_reporter *r);

@@ -23,6 +23,7 @@ typedef struct image_run {
     bool is_to_stdout;
     uint64_t num_pictures, random_seed;
     char sha256[65]; /* "" when unknown */
+    bool is_hashed;
     cli_progress progress;
 } image_run;
 
@@ -292,6 +293,16 @@ static void say_result(const image_run *run, const char *path, const char *saved
                stats->decode_seconds);
 }
 
+/* The hash says which model it was.  It is taken when the first picture is done, as the file's
+ * pages are in memory then; a model that cannot be hashed still makes pictures. */
+static void hash_model(image_run *run)
+{
+    if (!run->settings->no_metadata && !run->is_hashed &&
+        gen_model_sha256(run->model, run->sha256, NULL))
+        run->sha256[0] = '\0';
+    run->is_hashed = true;
+}
+
 static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
 {
     const uint64_t seed = seed_of(run, i);
@@ -308,8 +319,10 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
     cli_progress_start(&run->progress, (int)i + 1, path, seed);
     status = gen_generate(&image, run->model, &params, &stats, err);
     cli_progress_end(&run->progress);
-    if (!status)
+    if (!status) {
+        hash_model(run);
         status = make_record(&texts, run, seed, err);
+    }
     if (!status)
         status = save(run, image, path, &texts, saved, err);
     if (!status) {
@@ -484,10 +497,7 @@ static gen_status make_pictures(image_run *run, gen_error *err)
     const bool has_progress = !s->quiet && !(s->progress && strcmp(s->progress, "none") == 0);
     run->progress = (cli_progress){
         .reporter = run->reporter, .num_items = (int)run->num_pictures, .is_shown = has_progress};
-    /* The hash says which model it was; a model that cannot be hashed still makes pictures. */
-    if (!s->no_metadata && gen_model_sha256(run->model, run->sha256, err))
-        run->sha256[0] = '\0';
-    cli_signals_install(run->num_pictures > 1, s->quiet);
+    cli_signals_install(run->num_pictures > 1, s->quiet || run->reporter->is_json);
     for (uint64_t i = 0; i < run->num_pictures && !cli_signals_pending(); i++) {
         const gen_status status = make_picture(run, i, err);
         if (status)

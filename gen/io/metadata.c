@@ -98,10 +98,19 @@ static const char *common_name(const char *name)
 {
     static const char *const names[][2] = {
         {"euler", "Euler"},
+        {"euler_a", "Euler a"},
+        {"heun", "Heun"},
         {"ddim", "DDIM"},
+        {"dpmpp_2m", "DPM++ 2M"},
+        {"dpmpp_2m_sde", "DPM++ 2M SDE"},
+        {"unipc", "UniPC"},
+        {"lms", "LMS"},
+        {"lcm", "LCM"},
         {"karras", "Karras"},
         {"exponential", "Exponential"},
         {"sgm_uniform", "SGM Uniform"},
+        {"simple", "Simple"},
+        {"beta", "Beta"},
         {"torch-cpu", "CPU"},
         {"cuda", "NV"},
     };
