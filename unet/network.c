@@ -14,6 +14,13 @@ static gen_status configure(void **config, const gen_json *json, gen_error *err)
     return status;
 }
 
+/* SDXL's refiner has five conditions, everybody else six, beside the same pooled text of width
+ * 1280; the configuration only tells the width of all together. */
+static int num_time_ids(const gen_unet_config *cfg)
+{
+    return gen_unet_text_embeds_dim(cfg, 5) == 1280 ? 5 : 6;
+}
+
 static void describe(const void *config, gen_network_traits *traits)
 {
     const gen_unet_config *cfg = config;
@@ -26,10 +33,7 @@ static void describe(const void *config, gen_network_traits *traits)
         .guidance_dim = cfg->time_cond_proj_dim,
     };
     if (cfg->has_text_time) {
-        /* Five conditions (the refiner's) where the widths leave room for its pooled text only. */
-        traits->num_time_ids = 6;
-        if (gen_unet_text_embeds_dim(cfg, 6) <= 0 || gen_unet_text_embeds_dim(cfg, 6) % 64)
-            traits->num_time_ids = 5;
+        traits->num_time_ids = num_time_ids(cfg);
         traits->pooled_dim = gen_unet_text_embeds_dim(cfg, traits->num_time_ids);
     }
 }
@@ -39,7 +43,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
     const gen_unet_shape s = {.batch = shape->batch,
                               .height = shape->height,
                               .width = shape->width,
-                              .num_tokens = shape->num_tokens};
+                              .num_tokens = shape->num_tokens,
+                              .num_time_ids = num_time_ids(config)};
     const gen_unet_inputs in = gen_unet_declare(g, config, &s);
     gen_unet_forward(g, w, config, &in);
 }
