@@ -29,11 +29,12 @@ GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, c
     const float *a = t->a, *b = t->b;
     GEN_UNROLL(16)
     for (int r = 0; r < rows; r++) {
-        if (!packed)
-            __builtin_prefetch(t->c + r * t->ldc, 1);
         GEN_UNROLL(4)
-        for (int j = 0; j < nv; j++)
+        for (int j = 0; j < nv; j++) {
+            if (!packed) /* to the second level: the first has no room for it yet */
+                __builtin_prefetch(t->c + r * t->ldc + j * VF_WIDTH, 1, 2);
             acc[r][j] = !packed && t->init ? vf_load(t->init + j * VF_WIDTH) : vf_zero();
+        }
     }
     int k = t->k;
     for (; k >= UNIT; k -= UNIT) {
