@@ -110,7 +110,7 @@ enum thrift {
     STORE_ALL,       /* every step alone */
     STORE_BLOCKS,    /* residual blocks of the last stage in one piece, upsampling before them too:
                         about 40% more work */
-    STORE_LAST_STAGE /* that everywhere, and the last stage in one piece: about 3 times the work */
+    STORE_LAST_STAGE /* that everywhere, and the last stage in one piece: 4 times the work */
 };
 
 static enum thrift thrift_of(int64_t band_rows)
