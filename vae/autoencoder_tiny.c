@@ -149,7 +149,7 @@ gen_status vae_tiny_config_read(gen_vae_config *cfg, const gen_json *json, gen_e
     static const int encoder[4] = {1, 3, 3, 3}, decoder[4] = {3, 3, 3, 1};
     const char *act;
     int64_t n;
-    int num_decoder_stages;
+    int num_decoder_stages = 0;
     GEN_TRY(read_blocks(json, "num_encoder_blocks", "encoder_block_out_channels", encoder,
                         &cfg->num_stages, cfg->num_encoder_blocks, err));
     GEN_TRY(read_blocks(json, "num_decoder_blocks", "decoder_block_out_channels", decoder,

@@ -24,7 +24,7 @@ enum {
     CHUNK_CHANNELS = 128,    /* channels whose U exists at one time */
     INPUT_CHANNELS = 64,     /* channels of a task of the input transform */
     TRANSFORMED = 128 << 20, /* bytes of U of a layer, by elements */
-    BLOCK_BYTES = 48 << 20   /* bytes of V and M of a block, by elements */
+    BLOCK_BYTES = 12 << 20   /* bytes of V and M of a block, by elements */
 };
 
 typedef struct layer {

@@ -62,6 +62,10 @@ static gen_status open_tokenizer(gen_model *m, int stage, const char *own, const
     /* Vocabularies from elsewhere do not know that OpenCLIP's encoders are padded with "!". */
     if (!own || wanted)
         m->text.stages[stage].tokens.has_pad = config->hidden_act == GEN_ACT_GELU;
+    gen_clip_tokenizer_info info;
+    gen_clip_tokenizer_get_info(*out, &info);
+    if (info.max_length > config->max_position_embeddings)
+        m->text.stages[stage].tokens.length = (int)config->max_position_embeddings;
     return gen_clip_tokenizer_check(*out, config->vocab_size, err);
 }
 

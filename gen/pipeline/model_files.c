@@ -254,7 +254,7 @@ static gen_status open_component(gen_model_files *files, const char *name, const
                                  const char *default_class, gen_error *err)
 {
     folder_scan scan;
-    gen_model_component *c;
+    gen_model_component *c = NULL;
     gen_weights *source;
     GEN_TRY(scan_folder(&scan, files, folder, err));
     if (!has_file(folder, "config.json")) {
@@ -302,7 +302,7 @@ static gen_status add_parts(gen_model_files *files, gen_weights *source, gen_err
 {
     gen_keymap_examine(source, &files->contents);
     for (int part = 0; part < GEN_NUM_PARTS; part++) {
-        gen_model_component *c;
+        gen_model_component *c = NULL;
         if (files->contents.num_tensors[part] == 0)
             continue;
         GEN_TRY(new_component(&c, files, part_names[part], files->path, err));
@@ -341,7 +341,7 @@ static gen_status open_tiny_pair(gen_model_files *files, const char *folder,
                                  const folder_scan *scan, gen_error *err)
 {
     const char *names[2] = {scan->tiny_encoder, scan->tiny_decoder};
-    gen_model_component *c;
+    gen_model_component *c = NULL;
     files->kind = GEN_FILES_COMPONENT;
     GEN_TRY(new_component(&c, files, "vae", folder, err));
     for (int i = 0; i < 2; i++) {

@@ -27,15 +27,36 @@ void gen_prompt_states_free(gen_prompt_states *s)
     gen_free(s);
 }
 
-/* Prompt and negative prompt as equally many chunks. */
-static gen_status tokenize(gen_token_chunks *chunks[2], gen_prompt *const prompts[2],
-                           const gen_text_stack *stack, int stage, gen_error *err)
+/* Prompt and negative prompt of every encoder; all are given equally many chunks, because some
+ * tokenizers cut a text differently. */
+typedef struct all_chunks {
+    gen_token_chunks *of[GEN_MAX_ENCODERS][2];
+    int num_chunks, length;
+} all_chunks;
+
+static void clear_chunks(all_chunks *all)
 {
-    for (int i = 0; i < 2; i++)
-        GEN_TRY(gen_prompt_tokenize(&chunks[i], prompts[i], stack->stages[stage].tokenizer,
-                                    &stack->stages[stage].tokens, err));
-    const int shorter = chunks[0]->num_chunks < chunks[1]->num_chunks ? 0 : 1;
-    return gen_token_chunks_extend(chunks[shorter], chunks[!shorter]->num_chunks, err);
+    for (int i = 0; i < GEN_MAX_ENCODERS; i++)
+        for (int k = 0; k < 2; k++)
+            gen_token_chunks_free(all->of[i][k]);
+}
+
+static gen_status tokenize(all_chunks *all, gen_prompt *const prompts[2],
+                           const gen_text_stack *stack, gen_error *err)
+{
+    *all = (all_chunks){0};
+    for (int i = 0; i < stack->num_encoders; i++)
+        for (int k = 0; k < 2; k++) {
+            GEN_TRY(gen_prompt_tokenize(&all->of[i][k], prompts[k], stack->stages[i].tokenizer,
+                                        &stack->stages[i].tokens, err));
+            if (all->of[i][k]->num_chunks > all->num_chunks)
+                all->num_chunks = all->of[i][k]->num_chunks;
+            all->length = all->of[i][k]->length;
+        }
+    for (int i = 0; i < stack->num_encoders; i++)
+        for (int k = 0; k < 2; k++)
+            GEN_TRY(gen_token_chunks_extend(all->of[i][k], all->num_chunks, err));
+    return GEN_OK;
 }
 
 /* Puts the [tokens, width] states beside those of the encoders before: columns from..from+width. */
@@ -59,29 +80,26 @@ static gen_status join(gen_prompt_states *s, int which, const gen_text_states *t
 }
 
 static gen_status encode_stage(gen_prompt_states *s, gen_text_stack *stack, int stage,
-                               gen_prompt *const prompts[2], int clip_skip, int64_t from,
+                               gen_token_chunks *const chunks[2], int clip_skip, int64_t from,
                                gen_error *err)
 {
-    gen_token_chunks *chunks[2] = {NULL, NULL};
     gen_text_options options = stack->options;
+    gen_status status = GEN_OK;
     options.clip_skip = clip_skip;
     options.pooled = stack->has_pooled && stage == stack->num_encoders - 1;
-    gen_status status = tokenize(chunks, prompts, stack, stage, err);
     for (int i = 0; i < 2 && !status; i++) {
         gen_text_states *t = NULL;
         status =
             gen_text_encoder_encode(stack->stages[stage].encoder, chunks[i], &options, &t, err);
         if (!status && stage > 0 && t->num_tokens != s->num_tokens)
             status = gen_fail(err, GEN_ERROR_MODEL,
-                              "the two tokenizers cut the prompt into different numbers of chunks");
+                              "the text encoders read sequences of different lengths");
         if (!status) {
             s->num_tokens = t->num_tokens;
             status = join(s, i, t, from, err);
         }
         gen_text_states_free(t);
     }
-    gen_token_chunks_free(chunks[0]);
-    gen_token_chunks_free(chunks[1]);
     return status;
 }
 
@@ -102,6 +120,7 @@ gen_status gen_prompt_states_new(gen_prompt_states **out, gen_text_stack *stack,
                                  const char *negative, int clip_skip, gen_error *err)
 {
     gen_prompt *prompts[2] = {NULL, NULL};
+    all_chunks chunks = {0};
     gen_status status = GEN_OK;
     int64_t from = 0;
     gen_prompt_states *s = gen_calloc(1, sizeof *s);
@@ -109,12 +128,13 @@ gen_status gen_prompt_states_new(gen_prompt_states **out, gen_text_stack *stack,
         return gen_no_memory(err, "prompt", sizeof *s);
     if ((status = gen_prompt_parse(&prompts[0], prompt ? prompt : "", err)) ||
         (status = gen_prompt_parse(&prompts[1], negative ? negative : "", err)) ||
-        (status = collect_tags(s, prompts, err)))
+        (status = collect_tags(s, prompts, err)) ||
+        (status = tokenize(&chunks, prompts, stack, err)))
         goto done;
     for (int i = 0; i < stack->num_encoders; i++)
         s->dim += gen_text_encoder_config(stack->stages[i].encoder)->hidden_size;
     for (int i = 0; i < stack->num_encoders; i++) {
-        if ((status = encode_stage(s, stack, i, prompts, clip_skip, from, err)))
+        if ((status = encode_stage(s, stack, i, chunks.of[i], clip_skip, from, err)))
             goto done;
         from += gen_text_encoder_config(stack->stages[i].encoder)->hidden_size;
     }
@@ -126,6 +146,7 @@ gen_status gen_prompt_states_new(gen_prompt_states **out, gen_text_stack *stack,
     *out = s;
     s = NULL;
 done:
+    clear_chunks(&chunks);
     gen_prompt_free(prompts[0]);
     gen_prompt_free(prompts[1]);
     gen_prompt_states_free(s);
@@ -136,17 +157,16 @@ gen_status gen_prompt_num_tokens(int64_t *out, const gen_text_stack *stack, cons
                                  const char *negative, gen_error *err)
 {
     gen_prompt *prompts[2] = {NULL, NULL};
-    gen_token_chunks *chunks[2] = {NULL, NULL};
+    all_chunks chunks = {0};
     gen_status status = gen_prompt_parse(&prompts[0], prompt ? prompt : "", err);
     if (!status)
         status = gen_prompt_parse(&prompts[1], negative ? negative : "", err);
     if (!status)
-        status = tokenize(chunks, prompts, stack, 0, err);
+        status = tokenize(&chunks, prompts, stack, err);
     if (!status)
-        *out = (int64_t)chunks[0]->num_chunks * chunks[0]->length;
-    for (int i = 0; i < 2; i++) {
-        gen_token_chunks_free(chunks[i]);
-        gen_prompt_free(prompts[i]);
-    }
+        *out = (int64_t)chunks.num_chunks * chunks.length;
+    clear_chunks(&chunks);
+    gen_prompt_free(prompts[0]);
+    gen_prompt_free(prompts[1]);
     return status;
 }
