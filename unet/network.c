@@ -44,7 +44,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
                               .height = shape->height,
                               .width = shape->width,
                               .num_tokens = shape->num_tokens,
-                              .num_time_ids = num_time_ids(config)};
+                              .num_time_ids =
+                                  shape->num_time_ids ? shape->num_time_ids : num_time_ids(config)};
     const gen_unet_inputs in = gen_unet_declare(g, config, &s);
     gen_unet_forward(g, w, config, &in);
 }

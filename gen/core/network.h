@@ -17,20 +17,21 @@
 
 typedef struct gen_network_traits {
     int in_channels, out_channels;
-    int sample_height, sample_width;    /* of the latents it was trained on; 0: unknown */
-    int context_dim;                    /* width of the text states; 0: takes no text */
-    int pooled_dim;                     /* width of the pooled text; 0: takes none */
-    int num_time_ids;                   /* micro-conditions beside it */
-    int guidance_dim;                   /* width of the guidance embedding; 0: none */
+    int sample_height, sample_width; /* of the latents it was trained on; 0: unknown */
+    int context_dim;                 /* width of the text states; 0: takes no text */
+    int pooled_dim;                  /* width of the pooled text; 0: takes none */
+    int num_time_ids;                /* micro-conditions beside it */
+    int guidance_dim;                /* width of the guidance embedding; 0: none */
 } gen_network_traits;
 
 typedef struct gen_network_shape {
-    int64_t batch, height, width;       /* of the latents */
-    int64_t num_tokens;                 /* of the text */
+    int64_t batch, height, width; /* of the latents */
+    int64_t num_tokens;           /* of the text */
+    int64_t num_time_ids;         /* 0: as the traits say */
 } gen_network_shape;
 
 typedef struct gen_network_class {
-    const char *class_name;             /* as in _class_name of its config.json */
+    const char *class_name; /* as in _class_name of its config.json */
     /* Reads the configuration; *config is made with gen_malloc.  Errors: MODEL; MEMORY. */
     gen_status (*configure)(void **config, const gen_json *json, gen_error *err);
     void (*describe)(const void *config, gen_network_traits *traits);

@@ -1,7 +1,7 @@
-/* golden_unet.c - UNet2DConditionModel against its recorded output. */
+/* golden_unet.c - a UNet, found through the registry, against its recorded output. */
 #include "gen/core/alloc.h"
+#include "gen/pipeline/registry.h"
 #include "tests/golden/golden.h"
-#include "unet/unet.h"
 
 static int64_t dim(const golden_fixture *f, const char *name, int i)
 {
@@ -46,7 +46,8 @@ static bool set_input(golden_fixture *f, gen_plan *plan, const char *name, int64
     return v && golden_ok(f, gen_plan_set(plan, name, v, &err), &err);
 }
 
-static void run(golden_fixture *f, gen_weights *weights, const gen_unet_config *cfg)
+static void run(golden_fixture *f, gen_weights *weights, const gen_network_class *cls,
+                const void *config)
 {
     static const char *const names[] = {"sample",      "timestep", "encoder_hidden_states",
                                         "text_embeds", "time_ids", "timestep_cond",
@@ -54,24 +55,25 @@ static void run(golden_fixture *f, gen_weights *weights, const gen_unet_config *
     gen_error err = {0};
     gen_graph *g = NULL;
     gen_plan *plan = NULL;
+    gen_network_traits traits;
     int64_t nhwc[4];
     if (!golden_load_nhwc(f, "in.sample", nhwc))
         return;
-    const gen_unet_shape shape = {.batch = nhwc[0],
-                                  .height = nhwc[1],
-                                  .width = nhwc[2],
-                                  .num_tokens = dim(f, "in.encoder_hidden_states", 1),
-                                  .num_time_ids = dim(f, "in.time_ids", 1)};
+    const gen_network_shape shape = {.batch = nhwc[0],
+                                     .height = nhwc[1],
+                                     .width = nhwc[2],
+                                     .num_tokens = dim(f, "in.encoder_hidden_states", 1),
+                                     .num_time_ids = dim(f, "in.time_ids", 1)};
     if (!golden_ok(f, gen_graph_new(&g, &err), &err))
         return;
-    const gen_unet_inputs in = gen_unet_declare(g, cfg, &shape);
-    gen_unet_forward(g, gen_scope_root(weights), cfg, &in);
+    cls->record(g, gen_scope_root(weights), config, &shape);
     if (!golden_ok(f, gen_plan_new(&plan, g, f->backend, golden_plan_flags(f), &err), &err))
         return;
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof names / sizeof names[0]; i++)
         ok = set_input(f, plan, names[i], shape.batch);
-    nhwc[3] = cfg->out_channels;
+    cls->describe(config, &traits);
+    nhwc[3] = traits.out_channels;
     float *out = golden_alloc(f, (size_t)(nhwc[0] * nhwc[1] * nhwc[2] * nhwc[3]), sizeof *out);
     if (ok && out && golden_run_plan(f, plan, "") &&
         golden_ok(f, gen_plan_get_output(plan, "sample_out", out, &err), &err))
@@ -82,9 +84,13 @@ static void run(golden_fixture *f, gen_weights *weights, const gen_unet_config *
 void golden_unet(golden_fixture *f)
 {
     gen_error err = {0};
-    gen_unet_config cfg;
+    void *config = NULL;
+    const gen_network_class *cls = gen_network_find(f->class_name);
     gen_weights *weights = golden_open_weights(f, "");
-    if (weights && golden_ok(f, gen_unet_config_read(&cfg, f->config, &err), &err))
-        run(f, weights, &cfg);
+    if (!cls)
+        golden_skip(f, "no network of class \"%s\"", f->class_name);
+    else if (weights && golden_ok(f, cls->configure(&config, f->config, &err), &err))
+        run(f, weights, cls, config);
+    gen_free(config);
     gen_weights_free(weights);
 }
