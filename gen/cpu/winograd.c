@@ -19,12 +19,14 @@
 
 enum {
     LARGE_SIDE = 48,         /* from here on F(6x6) */
+    FEW_COLUMNS = 256,       /* below, columns do not make enough tasks */
     COLUMN_BLOCK = 126,      /* tiles of a block, by columns */
-    CHUNK_VECTORS = 4,       /* columns of a task, in vectors of 16 floats */
+    CHUNK_VECTORS = 2,       /* columns of a task, in vectors of 16 floats */
     CHUNK_CHANNELS = 128,    /* channels whose U exists at one time */
     INPUT_CHANNELS = 64,     /* channels of a task of the input transform */
     TRANSFORMED = 128 << 20, /* bytes of U of a layer, by elements */
-    BLOCK_BYTES = 12 << 20   /* bytes of V and M of a block, by elements */
+    MIN_BLOCK = 12 << 20,    /* bytes of V and M of a block, by elements: half of U, which is */
+    MAX_BLOCK = 48 << 20     /* read again for every block, within these limits */
 };
 
 typedef struct layer {
@@ -56,8 +58,8 @@ bool gen_winograd_applies(const gen_cpu *cpu, const gen_node *node)
     if (cpu->gemm != GEN_GEMM_OWN || cpu->options.conv == GEN_CONV_EXACT || w->rank != 4 ||
         w->dims[2] != 3 || w->dims[3] != 3 || node->p.conv2d.stride != 1)
         return false;
-    return x->dims[3] >= 16 && x->dims[3] % GEN_GEMM_UNIT == 0 && w->dims[0] >= 16 &&
-           y->dims[1] >= 4 && y->dims[2] >= 4 && y->dims[0] * y->dims[1] * y->dims[2] >= 32;
+    return x->dims[3] >= 16 && x->dims[3] % GEN_GEMM_UNIT == 0 && y->dims[1] >= 4 &&
+           y->dims[2] >= 4 && y->dims[0] * y->dims[1] * y->dims[2] >= 32;
 }
 
 /* Powers of two between the elements would meet in the same cache sets. */
@@ -70,7 +72,9 @@ static layer layer_of(const gen_cpu *cpu, const gen_node *node)
 {
     const gen_gemm_kernels *kern = cpu->k->gemm;
     const gen_tensor *y = node->output;
-    const bool is_large = (y->dims[1] < y->dims[2] ? y->dims[1] : y->dims[2]) >= LARGE_SIDE;
+    const int64_t side = y->dims[1] < y->dims[2] ? y->dims[1] : y->dims[2];
+    /* Images and latents (few channels) are not worth the larger error. */
+    const bool is_large = side >= LARGE_SIDE && y->dims[3] >= 16;
     layer l = {.form = is_large ? &cpu->k->winograd->f6 : &cpu->k->winograd->f4};
     l.elements = l.form->in * l.form->in;
     l.ci = node->inputs[0]->dims[3];
@@ -82,12 +86,16 @@ static layer layer_of(const gen_cpu *cpu, const gen_node *node)
     l.groups = divide_up(l.tiles, kern->mr);
     l.panel = kern->vectors * kern->vector;
     const int64_t u_floats = l.elements * l.ci * l.co_padded;
-    l.is_by_elements = is_large && u_floats * (int64_t)sizeof(float) <= TRANSFORMED;
+    l.is_by_elements =
+        l.co < FEW_COLUMNS || (is_large && u_floats * (int64_t)sizeof(float) <= TRANSFORMED);
 
     int64_t block = COLUMN_BLOCK / kern->mr;
-    if (l.is_by_elements)
-        block =
-            BLOCK_BYTES / (int64_t)sizeof(float) / (l.elements * (l.ci + l.co_padded) * kern->mr);
+    if (l.is_by_elements) {
+        int64_t floats = u_floats / 2;
+        floats = floats < MIN_BLOCK / 4 ? MIN_BLOCK / 4 : floats;
+        floats = floats > MAX_BLOCK / 4 ? MAX_BLOCK / 4 : floats;
+        block = floats / (l.elements * (l.ci + l.co_padded) * kern->mr);
+    }
     block = block < 1 ? 1 : block;
     l.num_blocks = divide_up(l.groups, block);
     l.block_groups = divide_up(l.groups, l.num_blocks);
