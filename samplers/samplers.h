@@ -160,6 +160,7 @@ void gen_guidance_match_norm(float *guided, const float *conditional, size_t n, 
 
 typedef struct gen_guidance_info {
     const char *name, *aliases, *paper, *formula, *purpose;
+    bool takes_x0; /* its branches are denoised latents, not raw predictions, and so is its result */
 } gen_guidance_info;
 const gen_guidance_info *gen_guidance_kind_at(int i); /* NULL behind the last */
 
@@ -301,6 +302,7 @@ typedef struct gen_step {
 typedef struct gen_schedule {
     gen_step *steps; /* [num_steps], owned */
     int num_steps;
+    const char *name;    /* of the kind of schedule that made it, static */
     int first;           /* steps left out at the front (img2img) */
     double init_scale;   /* pure noise is multiplied by this to start */
     gen_process process; /* coordinates of the levels */

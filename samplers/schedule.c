@@ -210,8 +210,8 @@ static double start_scale(const gen_schedule *s, const gen_grid *g, const gen_sc
     return c->timestep_spacing == GEN_SPACING_LEADING ? hypot(g->kappa[0], 1) : g->kappa[0];
 }
 
-static gen_status build(gen_schedule **out, const gen_schedule_request *r, const gen_grid *g,
-                        bool prefers_ve, gen_error *err)
+static gen_status build(gen_schedule **out, const gen_schedule_request *r, const char *name,
+                        const gen_grid *g, bool prefers_ve, gen_error *err)
 {
     gen_schedule *s = gen_calloc(1, sizeof *s);
     gen_step *steps = gen_calloc((size_t)g->n, sizeof *steps);
@@ -220,7 +220,7 @@ static gen_status build(gen_schedule **out, const gen_schedule_request *r, const
         gen_free(steps);
         return gen_no_memory(err, "schedule", (size_t)g->n * sizeof *steps);
     }
-    *s = (gen_schedule){.steps = steps, .num_steps = g->n, .memory = steps};
+    *s = (gen_schedule){.steps = steps, .num_steps = g->n, .name = name, .memory = steps};
     s->process = prefers_ve && r->config->process == GEN_PROCESS_VP && isfinite(g->kappa[0])
                      ? GEN_PROCESS_VE
                      : r->config->process;
@@ -295,7 +295,7 @@ gen_status gen_schedule_new(gen_schedule **out, const gen_scheduler_config *conf
                           sampler->info.name);
         goto done;
     }
-    status = build(out, &r, &grid, sampler->prefers_ve, err);
+    status = build(out, &r, kind->info.name, &grid, sampler->prefers_ve, err);
 done:
     gen_free(memory);
     gen_training_clear(&training);
