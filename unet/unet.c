@@ -57,9 +57,9 @@ static gen_tensor *attention(const unet *u, gen_scope w, int num_heads, gen_tens
                              gen_tensor *y)
 {
     gen_graph *g = u->g;
-    gen_tensor *q = gen_linear(g, gen_sub(w, "to_q"), x);
-    gen_tensor *k = gen_linear(g, gen_sub(w, "to_k"), y);
-    gen_tensor *v = gen_linear(g, gen_sub(w, "to_v"), y);
+    gen_tensor *q = gen_project(g, gen_sub(w, "to_q"), x);
+    gen_tensor *k = gen_project(g, gen_sub(w, "to_k"), y);
+    gen_tensor *v = gen_project(g, gen_sub(w, "to_v"), y);
     gen_tensor *h = gen_attention(g, q, k, v, (gen_attention_options){.heads = num_heads});
     return gen_linear(g, gen_sub(w, "to_out.0"), h);
 }
@@ -229,7 +229,7 @@ static gen_tensor *time_embedding(gen_graph *g, gen_scope w, const gen_unet_conf
     gen_tensor *e =
         gen_sinusoid(g, in->timestep, cfg->block_out_channels[0], sinusoid_options(cfg));
     if (cfg->time_cond_proj_dim) /* guidance embedding (Luo et al. 2023) */
-        e = gen_add(g, e, gen_linear(g, gen_sub(time, "cond_proj"), in->timestep_cond));
+        e = gen_add(g, e, gen_project(g, gen_sub(time, "cond_proj"), in->timestep_cond));
     e = gen_name(g, time, embedding_mlp(g, time, cfg->act_fn, e));
 
     if (cfg->class_embed_type != GEN_UNET_CLASS_NONE) {

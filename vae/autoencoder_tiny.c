@@ -12,14 +12,22 @@
 
 /* ---- blocks --------------------------------------------------------------------------------- */
 
+/* A 1x1 convolution; most of these have no bias. */
+static gen_tensor *conv1x1(const vae_builder *b, gen_scope w, gen_tensor *x)
+{
+    gen_conv2d_options o = GEN_CONV_1X1;
+    o.bias_is_optional = true;
+    return gen_conv2d(b->g, w, x, o);
+}
+
 /* TAEF2: every position hears of the statistics of the whole image.  x [N,H,W,C], inner width 4C */
 static gen_tensor *pool(const vae_builder *b, gen_scope w, gen_tensor *x)
 {
     if (b->is_open_top || b->is_open_bottom)
         return gen_graph_fail(b->g, w.path, GEN_ERROR_MODEL, "pooling outside of the first stage");
-    gen_tensor *h = gen_conv2d(b->g, gen_sub(w, "0"), x, GEN_CONV_1X1);
+    gen_tensor *h = conv1x1(b, gen_sub(w, "0"), x);
     h = gen_relu(b->g, gen_group_norm(b->g, gen_sub(w, "1"), h, 4, 1e-5f));
-    return gen_add(b->g, gen_conv2d(b->g, gen_sub(w, "3"), h, GEN_CONV_1X1), x);
+    return gen_add(b->g, conv1x1(b, gen_sub(w, "3"), h), x);
 }
 
 /* relu(conv(relu(conv(relu(conv(x))))) + x); takes three rows at an open edge. */
@@ -31,7 +39,7 @@ static gen_tensor *block(const vae_builder *b, gen_scope w, gen_tensor *x)
     h = gen_relu(b->g, vae_conv3x3(b, gen_sub(w, "conv.2"), h));
     h = vae_conv3x3(b, gen_sub(w, "conv.4"), h);
     if (gen_has(w, "skip.weight")) /* Cin != Cout */
-        x = gen_conv2d(b->g, gen_sub(w, "skip"), x, GEN_CONV_1X1);
+        x = conv1x1(b, gen_sub(w, "skip"), x);
     h = gen_relu(b->g, gen_add(b->g, h, vae_crop(b, x, h->dims[1])));
     return gen_name(b->g, w, h);
 }
@@ -46,7 +54,9 @@ gen_tensor *vae_tiny_encode(const vae_builder *b, gen_scope root, gen_tensor *x)
     int k = 0;
     x = gen_affine(b->g, x, 0.5f, 0.5f);
     for (int i = 0; i < cfg->num_stages; i++) {
-        x = gen_conv2d(b->g, gen_subf(w, "%d", k++), x, i ? GEN_CONV_3X3_S2 : GEN_CONV_3X3);
+        gen_conv2d_options o = i ? GEN_CONV_3X3_S2 : GEN_CONV_3X3;
+        o.bias_is_optional = i > 0;
+        x = gen_conv2d(b->g, gen_subf(w, "%d", k++), x, o);
         for (int j = 0; j < cfg->num_encoder_blocks[i]; j++)
             x = block(b, gen_subf(w, "%d", k++), x);
     }

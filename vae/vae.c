@@ -95,12 +95,18 @@ gen_tensor *vae_crop(const vae_builder *b, gen_tensor *x, int64_t rows)
                           above * x->dims[2] * x->ld, x->ld);
 }
 
-gen_tensor *vae_conv3x3(const vae_builder *b, gen_scope w, gen_tensor *x)
+static gen_tensor *conv3x3(const vae_builder *b, gen_scope w, gen_tensor *x, bool bias_is_optional)
 {
     gen_conv2d_options o = GEN_CONV_3X3;
     o.pad_top = !b->is_open_top;
     o.pad_bottom = !b->is_open_bottom;
+    o.bias_is_optional = bias_is_optional;
     return gen_conv2d(b->g, w, x, o);
+}
+
+gen_tensor *vae_conv3x3(const vae_builder *b, gen_scope w, gen_tensor *x)
+{
+    return conv3x3(b, w, x, false);
 }
 
 gen_tensor *vae_upsample(const vae_builder *b, gen_scope w, gen_tensor *x)
@@ -108,7 +114,8 @@ gen_tensor *vae_upsample(const vae_builder *b, gen_scope w, gen_tensor *x)
     const int64_t rows = x->dims[1], cols = x->dims[2];
     if (x->is_poisoned)
         return x;
-    x = vae_conv3x3(b, w, gen_upsample_nearest(b->g, x, 2 * rows, 2 * cols));
+    const bool is_tiny = b->cfg->kind == GEN_VAE_TINY; /* these have no bias here */
+    x = conv3x3(b, w, gen_upsample_nearest(b->g, x, 2 * rows, 2 * cols), is_tiny);
     return vae_crop(b, x, 2 * (rows - b->is_open_top - b->is_open_bottom));
 }
 

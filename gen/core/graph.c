@@ -15,6 +15,7 @@ struct gen_graph {
     list nodes, tensors;
     gen_tensor poisoned; /* what every op returns after a failure */
     gen_node unused;     /* what callers write parameters to after a failure */
+    const char *file;    /* of the latest weight */
     gen_error error;
     bool has_failed;
 };
@@ -110,7 +111,10 @@ gen_tensor *gen_graph_fail(gen_graph *g, const char *path, gen_status status, co
         vsnprintf(text, sizeof text, format, args);
         va_end(args);
         g->has_failed = true;
-        if (path && *path)
+        const bool has_path = path && *path;
+        if (has_path && status == GEN_ERROR_MODEL && g->file && *g->file)
+            gen_fail(&g->error, status, "%s: %s: %s", g->file, path, text);
+        else if (has_path)
             gen_fail(&g->error, status, "%s: %s", path, text);
         else
             gen_fail(&g->error, status, "%s", text);
@@ -274,6 +278,7 @@ gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name)
                               "%s: tensor \"%s\" is %s, expected F32, F16 or BF16", w->file,
                               w->file_name, gen_dtype_name(w->dtype));
     w->is_used = true;
+    g->file = w->file;
     static const int64_t one = 1;
     gen_tensor *t = new_tensor(g, GEN_KIND_WEIGHT, w->dtype, w->rank ? w->rank : 1,
                                w->rank ? w->dims : &one, full.path);

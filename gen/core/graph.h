@@ -98,6 +98,7 @@ typedef struct gen_conv2d_params {
     int stride;                 /* 0 means 1 */
     int pad_top, pad_left, pad_bottom, pad_right;
     int upsample_h, upsample_w; /* not 0: x is first resized to this (nearest); set by fusion */
+    bool bias_is_optional;      /* false: a missing bias is an error */
 } gen_conv2d_params;
 
 struct gen_node {
@@ -166,7 +167,8 @@ gen_weight *gen_scope_find(gen_scope scope, const char *name);
 
 /* ---- for op constructors (nn.c and those who add ops) ---- */
 
-/* Keeps the first error with "path: " in front and returns a poisoned tensor. */
+/* Keeps the first error with "path: " in front and returns a poisoned tensor.  A fault of the MODEL
+ * is preceded by the file of the weight that was asked for last. */
 gen_tensor *gen_graph_fail(gen_graph *g, const char *path, gen_status status, const char *format,
                            ...) GEN_PRINTF(4, 5);
 /* A weight as a node input; poisoned and reported when missing.  The shape is checked by the op. */

@@ -21,10 +21,11 @@ static bool has_rank(const gen_tensor *w, int rank)
     return w->rank >= rank;
 }
 
-/* The optional vector scope.name; checks that it has n elements.  NULL when there is none. */
-static gen_tensor *vector_weight(gen_graph *g, gen_scope w, const char *name, int64_t n)
+/* The vector scope.name; checks that it has n elements.  NULL when an optional one is missing. */
+static gen_tensor *vector_weight(gen_graph *g, gen_scope w, const char *name, int64_t n,
+                                 bool is_optional)
 {
-    if (!gen_has(w, name))
+    if (is_optional && !gen_has(w, name))
         return NULL;
     gen_tensor *t = gen_weight_tensor(g, w, name);
     char shape[128];
@@ -34,7 +35,7 @@ static gen_tensor *vector_weight(gen_graph *g, gen_scope w, const char *name, in
     return t;
 }
 
-gen_tensor *gen_linear(gen_graph *g, gen_scope w, gen_tensor *x)
+static gen_tensor *linear(gen_graph *g, gen_scope w, gen_tensor *x, bool bias_is_optional)
 {
     gen_tensor *in[3] = {x, gen_weight_tensor(g, w, "weight"), NULL}, *bad;
     char a[128], b[128];
@@ -43,11 +44,21 @@ gen_tensor *gen_linear(gen_graph *g, gen_scope w, gen_tensor *x)
     if (!has_rank(in[1], 2) || in[1]->dims[1] != last_dim(x))
         return gen_graph_fail(g, w.path, GEN_ERROR_MODEL, "weight %s, input %s", SHAPE(a, in[1]),
                               SHAPE(b, x));
-    in[2] = vector_weight(g, w, "bias", in[1]->dims[0]);
+    in[2] = vector_weight(g, w, "bias", in[1]->dims[0], bias_is_optional);
     int64_t dims[GEN_MAX_RANK];
     memcpy(dims, x->dims, sizeof dims);
     dims[x->rank - 1] = in[1]->dims[0];
     return gen_graph_append(g, GEN_OP_LINEAR, w.path, in[2] ? 3 : 2, in, x->rank, dims, NULL);
+}
+
+gen_tensor *gen_linear(gen_graph *g, gen_scope w, gen_tensor *x)
+{
+    return linear(g, w, x, false);
+}
+
+gen_tensor *gen_project(gen_graph *g, gen_scope w, gen_tensor *x)
+{
+    return linear(g, w, x, true);
 }
 
 gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options o)
@@ -69,7 +80,7 @@ gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_opti
         return gen_graph_fail(g, w.path, GEN_ERROR_ARGUMENT,
                               "kernel %" PRId64 "x%" PRId64 " is larger than the padded input %s",
                               kh, kw, SHAPE(b, x));
-    in[2] = vector_weight(g, w, "bias", k->dims[0]);
+    in[2] = vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional);
     const int64_t dims[4] = {x->dims[0], h / stride + 1, v / stride + 1, k->dims[0]};
     gen_node *n;
     gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, in[2] ? 3 : 2, in, 4, dims, &n);
@@ -87,11 +98,8 @@ static gen_tensor *norm(gen_graph *g, gen_op op, gen_scope w, gen_tensor *x, int
     int num_inputs = 1;
     if (w.weights) {
         const char *const names[2] = {"weight", "bias"};
-        for (int i = 0; i < (op == GEN_OP_RMS_NORM ? 1 : 2); i++) {
-            if (!gen_has(w, names[i]))
-                return gen_weight_tensor(g, w, names[i]); /* reports it missing */
-            in[num_inputs++] = vector_weight(g, w, names[i], c);
-        }
+        for (int i = 0; i < (op == GEN_OP_RMS_NORM ? 1 : 2); i++)
+            in[num_inputs++] = vector_weight(g, w, names[i], c, false);
     }
     gen_node *n;
     gen_tensor *y = gen_graph_append(g, op, w.path, num_inputs, in, x->rank, x->dims, &n);

@@ -1,7 +1,8 @@
 /* nn.h - the operations a backbone is written with.
  *
  * Shapes: images [N,H,W,C], tokens [N,T,C], vectors [N,C]; the last dimension is the channel.
- * `w` is the scope of the layer: its tensors are w.weight and w.bias (a missing bias is no bias).
+ * `w` is the scope of the layer: its tensors are w.weight and w.bias; one that is missing is an
+ * error, except where a bias is said to be optional.
  * Every function returns a tensor, possibly a poisoned one; see graph.h. */
 #ifndef GEN_CORE_NN_H
 #define GEN_CORE_NN_H
@@ -10,6 +11,8 @@
 
 /* y[..., N] = x[..., K] W^T + b.  W [N,K], or [N,K,1,1] as a 1x1 convolution stores it. */
 gen_tensor *gen_linear(gen_graph *g, gen_scope w, gen_tensor *x);
+/* The same, with a bias only where the checkpoint has one, as for queries, keys and values. */
+gen_tensor *gen_project(gen_graph *g, gen_scope w, gen_tensor *x);
 
 /* Cross-correlation.  W [Co,Ci,kh,kw] (or [Co,Ci] for 1x1). */
 typedef gen_conv2d_params gen_conv2d_options;

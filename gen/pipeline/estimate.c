@@ -31,7 +31,7 @@ static gen_status product_plan(gen_plan **out, gen_weights *weights, gen_backend
                             n * sizeof *w, true, err));
     GEN_TRY(gen_graph_new(&g, err));
     gen_tensor *x = gen_input(g, "x", GEN_F32, 2, (int64_t[]){M, K});
-    gen_output(g, gen_linear(g, gen_scope_root(weights), x), "y");
+    gen_output(g, gen_project(g, gen_scope_root(weights), x), "y");
     return gen_plan_new(out, g, backend, 0, err);
 }
 

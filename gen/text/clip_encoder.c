@@ -117,11 +117,9 @@ gen_status gen_clip_config_from_weights(gen_clip_config *config, gen_scope w, ge
 /* ---- the network --------------------------------------------------------------------------------
  */
 
-/* A linear layer with `width` outputs and, unlike gen_linear() alone, a bias that must be there. */
+/* A linear layer that must have `width` outputs. */
 static gen_tensor *linear(gen_graph *g, gen_scope w, int64_t width, gen_tensor *x)
 {
-    if (!gen_has(w, "bias"))
-        return gen_weight_tensor(g, w, "bias"); /* reports it missing */
     gen_tensor *y = gen_linear(g, w, x);
     if (!y->is_poisoned && y->dims[y->rank - 1] != width)
         return gen_graph_fail(g, w.path, GEN_ERROR_MODEL,
@@ -209,7 +207,7 @@ gen_tensor *gen_clip_final_norm(gen_graph *g, gen_scope w, const gen_clip_config
 
 gen_tensor *gen_clip_projection(gen_graph *g, gen_scope w, gen_tensor *normed)
 {
-    return gen_linear(g, gen_sub(w, "text_projection"), normed);
+    return gen_project(g, gen_sub(w, "text_projection"), normed);
 }
 
 /* Configurations carry the id 2 by an old mistake; they mean the largest id, which the end token

@@ -20,7 +20,7 @@ static void build_linear(ops_case *c, const void *arg)
         ops_weight(c, "fc.bias", p->dtype, 0.0, 1.0, GEN_DIMS(p->n));
     gen_tensor *x = p->extra ? ops_strided(c, "x", p->extra, GEN_DIMS(p->samples, p->rows, p->k))
                              : ops_input(c, "x", GEN_DIMS(p->samples, p->rows, p->k));
-    gen_tensor *y = gen_linear(c->g, ops_scope(c, "fc"), x);
+    gen_tensor *y = gen_project(c->g, ops_scope(c, "fc"), x);
     if (p->act != GEN_ACT_NONE)
         y = gen_activation(c->g, p->act, y);
     if (p->residual)
@@ -120,7 +120,7 @@ static void refuses_not_finite(void **state)
     EXPECT_OK(ops_backend_under_test()->open(&backend, &(ops_config){.level = ""}, &err));
     EXPECT_OK(gen_graph_new(&c.g, &err));
     gen_tensor *x = gen_input(c.g, "x", GEN_F32, GEN_DIMS(1, 2));
-    gen_output(c.g, gen_linear(c.g, ops_scope(&c, "fc"), x), "y");
+    gen_output(c.g, gen_project(c.g, ops_scope(&c, "fc"), x), "y");
     EXPECT_STATUS(GEN_ERROR_MODEL, gen_plan_new(&plan, c.g, backend, 0, &err));
     EXPECT_CONTAINS(err.message, "bad.safetensors");
     EXPECT_CONTAINS(err.message, "fc.weight");

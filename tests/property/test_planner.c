@@ -144,9 +144,11 @@ static gen_tensor *random_product(maker *m, gen_tensor *x)
         const bool is_strided = pick(m, 3) == 0;
         if (pick(m, 3) == 0)
             x = gen_upsample_nearest(g, x, x->dims[1] + pick(m, 3), x->dims[2] * 2);
-        y = gen_conv2d(g, new_layer(m, out, C, 3), x, is_strided ? GEN_CONV_3X3_S2 : GEN_CONV_3X3);
+        gen_conv2d_options o = is_strided ? GEN_CONV_3X3_S2 : GEN_CONV_3X3;
+        o.bias_is_optional = true;
+        y = gen_conv2d(g, new_layer(m, out, C, 3), x, o);
     } else {
-        y = gen_linear(g, new_layer(m, out, C, 0), x);
+        y = gen_project(g, new_layer(m, out, C, 0), x);
     }
     if (pick(m, 2))
         y = gen_gelu(g, y);
@@ -433,10 +435,10 @@ static void build_attention(ops_case *c, const void *arg)
     gen_tensor *x = ops_input(c, "x", GEN_DIMS(1, p->side, p->side, C));
     gen_tensor *h = gen_silu(g, gen_group_norm(g, GEN_NO_AFFINE, x, 8, 1e-6f));
     h = gen_reshape(g, h, GEN_DIMS(1, T, C));
-    h = gen_attention(g, gen_linear(g, ops_scope(c, "q"), h), gen_linear(g, ops_scope(c, "k"), h),
-                      gen_linear(g, ops_scope(c, "v"), h),
+    h = gen_attention(g, gen_project(g, ops_scope(c, "q"), h), gen_project(g, ops_scope(c, "k"), h),
+                      gen_project(g, ops_scope(c, "v"), h),
                       (gen_attention_options){.heads = p->heads});
-    h = gen_linear(g, ops_scope(c, "out"), h);
+    h = gen_project(g, ops_scope(c, "out"), h);
     gen_output(g, gen_add(g, x, gen_reshape(g, h, GEN_DIMS(1, p->side, p->side, C))), "y");
 }
 
