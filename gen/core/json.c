@@ -86,13 +86,14 @@ gen_status gen_json_open(gen_json **out, const char *path, gen_status on_error, 
     gen_status status = GEN_OK;
     char *text = NULL;
     struct stat info;
-    FILE *f = fopen(path, "rb");
-    if (!f || fstat(fileno(f), &info)) {
-        status = gen_fail(err, on_error, "%s: %s", path, strerror(errno));
+    FILE *f = NULL;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* opening a pipe would wait */
+        status = gen_fail(err, on_error, "%s: not a file", path);
         goto done;
     }
-    if (!S_ISREG(info.st_mode)) {
-        status = gen_fail(err, on_error, "%s: not a file", path);
+    f = fopen(path, "rb");
+    if (!f || fstat(fileno(f), &info)) {
+        status = gen_fail(err, on_error, "%s: %s", path, strerror(errno));
         goto done;
     }
     if (info.st_size > MAX_FILE) {

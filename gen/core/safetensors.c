@@ -33,7 +33,7 @@ static gen_status map_file(mapped_file **out, const char *path, gen_error *err)
     gen_status status = GEN_OK;
     struct stat info;
     mapped_file *file = NULL;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused below */
     if (fd < 0 || fstat(fd, &info)) {
         status = gen_fail(err, GEN_ERROR_MODEL, "%s: %s", path, strerror(errno));
         goto done;

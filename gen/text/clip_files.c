@@ -15,6 +15,8 @@ static gen_status read_file(char **data, size_t *size, const char *path, gen_err
     struct stat info;
     *data = NULL;
     *size = 0;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* opening a pipe would wait */
+        return gen_fail(err, GEN_ERROR_MODEL, "%s: not a file", path);
     FILE *f = fopen(path, "rb");
     if (!f) {
         if (errno == ENOENT || errno == ENOTDIR)
