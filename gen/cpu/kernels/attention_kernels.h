@@ -1,38 +1,36 @@
 /* attention_kernels.h - what attention does around its two matrix products.
  *
- * Scores of a tile of queries are kept as a packed tile (gemm_kernels.h), [keys/8][mr][8], in units
- * of log2, so that the probabilities are already the packed left side of the product with V.  The
- * running state of a tile is kept spread over the eight lanes of each row: [mr][8]. */
+ * Everything is transposed: `width` queries lie side by side in the lanes of a panel
+ * (gemm_kernels.h), scores are [keys][width] in units of log2, and the output is [dv][width].  So
+ * the softmax works down the lanes, scores are at once the panel of the second product, and head
+ * sizes that are no multiple of a vector waste nothing. */
 #ifndef GEN_CPU_KERNELS_ATTENTION_KERNELS_H
 #define GEN_CPU_KERNELS_ATTENTION_KERNELS_H
 
 #include "gen/cpu/kernels/gemm_kernels.h"
 
-enum { GEN_ATTENTION_STATE = GEN_GEMM_MAX_ROWS * GEN_GEMM_UNIT };
-
 typedef struct gen_attention_state {
-    float max[GEN_ATTENTION_STATE];    /* of the scores so far, the same in all lanes of a row */
-    float sum[GEN_ATTENTION_STATE];    /* of the probabilities, a part in each lane */
-    float factor[GEN_ATTENTION_STATE]; /* 2^(old max - new max) of the last step */
+    float max[GEN_GEMM_MAX_WIDTH];    /* of the scores so far */
+    float sum[GEN_GEMM_MAX_WIDTH];    /* of the probabilities */
+    float factor[GEN_GEMM_MAX_WIDTH]; /* 2^(old max - new max) of the last step */
 } gen_attention_state;
 
 struct gen_attention_kernels {
     void (*start)(gen_attention_state *state);
-    /* dst [d][width] = the transpose of `count` (<= width) keys [d], ld apart; missing ones zero.
-     */
-    void (*pack_keys)(float *dst, const float *k, ptrdiff_t ld, int count, int d, int width);
-    /* dst [count][width] = `cols` (<= width) columns of `count` values; missing ones zero. */
-    void (*pack_values)(float *dst, const float *v, ptrdiff_t ld, int count, int cols, int width);
-    /* Multiplies the num_rows rows of a packed tile of `units` units by a. */
-    void (*scale)(float *tile, int num_rows, int units, float a);
-    /* Scores of num_keys keys become probabilities 2^(score - max), zero beyond num_keys; a score
-     * of -infinity gives exactly zero.  True when a maximum grew: then what was summed before must
-     * be multiplied by the factors. */
-    bool (*softmax)(float *scores, int num_keys, gen_attention_state *state);
-    /* o [num_rows][cols] times the factor of its row. */
-    void (*rescale)(float *o, ptrdiff_t ld, int num_rows, int cols, const float *factor);
-    /* y = o / sum; a row without any key gives zeros. */
-    void (*finish)(float *y, ptrdiff_t ldy, const float *o, ptrdiff_t ldo, int num_rows, int cols,
+    /* dst [d][width] = a times the transpose of `count` (<= width) queries [d], ld apart; missing
+     * ones are zero. */
+    void (*pack_queries)(float *dst, const float *q, ptrdiff_t ld, int count, int d, int width,
+                         float a);
+    /* dst: one packed tile whose rows are `rows` (<= mr) columns of `count` values, ld apart. */
+    void (*pack_values)(float *dst, const float *v, ptrdiff_t ld, int count, int rows);
+    /* Scores [num_keys][width] become probabilities 2^(score - max); minus infinity gives zero.
+     * True when a maximum grew: then what was summed before must be multiplied by the factors. */
+    bool (*softmax)(float *scores, int num_keys, int width, gen_attention_state *state);
+    /* o [rows][width] times the factors. */
+    void (*rescale)(float *o, int rows, int width, const float *factor);
+    /* y [count][dv], rows ldy apart, = the transpose of o [dv][width] / sum; zeros for a query
+     * without any key. */
+    void (*finish)(float *y, ptrdiff_t ldy, const float *o, int count, int dv, int width,
                    const float *sum);
 };
 

@@ -1,8 +1,7 @@
 /* gemm_kernels.c - tiles of 14 x 32 (AVX-512), 6 x 16 (AVX2) or 4 x 8 (plain C) sums in registers.
  *
  * AVX-512: 28 sums, 2 vectors of B and the broadcast of A fill 31 of 32 registers; AVX2: 12 + 2 + 1
- * of 16.  Panels of three vectors take LOW rows at a time; they serve attention, where the
- * head size is often not a multiple of two vectors. */
+ * of 16. */
 #include "gen/cpu/kernels/gemm_kernels.h"
 
 #include "gen/cpu/kernels/simd_math.h"
@@ -10,37 +9,37 @@
 enum { UNIT = GEN_GEMM_UNIT };
 
 #if defined(GEN_ISA_avx512)
-enum { MR = 14, LOW = 7, MAX_VECTORS = 3, VECTORS = 2, MAX_K = 512, BLOCK_ROWS = 16 * MR };
+enum { MR = 14, VECTORS = 2, MAX_K = 512, BLOCK_ROWS = 16 * MR };
 #define LANES VF_WIDTH
 #elif defined(GEN_ISA_avx2)
-enum { MR = 6, LOW = 3, MAX_VECTORS = 3, VECTORS = 2, MAX_K = 384, BLOCK_ROWS = 64 * MR };
+enum { MR = 6, VECTORS = 2, MAX_K = 384, BLOCK_ROWS = 64 * MR };
 #define LANES VF_WIDTH
 #else
-enum { MR = 4, MAX_VECTORS = 1, VECTORS = 1, MAX_K = 256, BLOCK_ROWS = 32 * MR };
+enum { MR = 4, VECTORS = 1, MAX_K = 256, BLOCK_ROWS = 32 * MR };
 #define LANES 8
 #endif
 
 #if VF_WIDTH > 1
 
-/* One tile; rows, nv and packed are constants where this is used, so everything unrolls. */
-GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, const bool packed)
+/* One tile; rows and nv are constants where this is used, so everything unrolls. */
+GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv)
 {
-    vf acc[MR][MAX_VECTORS];
+    vf acc[MR][VECTORS];
     const float *a = t->a, *b = t->b;
     GEN_UNROLL(16)
     for (int r = 0; r < rows; r++) {
         GEN_UNROLL(4)
         for (int j = 0; j < nv; j++) {
-            if (!packed) /* to the second level: the first has no room for it yet */
-                __builtin_prefetch(t->c + r * t->ldc + j * VF_WIDTH, 1, 2);
-            acc[r][j] = !packed && t->init ? vf_load(t->init + j * VF_WIDTH) : vf_zero();
+            /* to the second level: the first has no room for it yet */
+            __builtin_prefetch(t->c + r * t->ldc + j * VF_WIDTH, 1, 2);
+            acc[r][j] = t->init ? vf_load(t->init + j * VF_WIDTH) : vf_zero();
         }
     }
     int k = t->k;
     for (; k >= UNIT; k -= UNIT) {
         GEN_UNROLL(8)
         for (int u = 0; u < UNIT; u++) {
-            vf bv[MAX_VECTORS];
+            vf bv[VECTORS];
             GEN_UNROLL(4)
             for (int j = 0; j < nv; j++)
                 bv[j] = vf_load(b + (u * nv + j) * VF_WIDTH);
@@ -70,19 +69,9 @@ GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, c
         GEN_UNROLL(4)
         for (int j = 0; j < nv; j++) {
             vf sum = acc[r][j];
-            if (packed) {
-                float *to = t->c + r * UNIT + j * (VF_WIDTH / UNIT) * MR * UNIT;
-#if VF_WIDTH == 16
-                _mm256_storeu_ps(to, _mm512_castps512_ps256(sum));
-                _mm256_storeu_ps(to + MR * UNIT, _mm512_extractf32x8_ps(sum, 1));
-#else
-                vf_store(to, sum);
-#endif
-            } else {
-                if (t->add)
-                    sum = vf_add(sum, vf_load(t->add + r * t->ld_add + j * VF_WIDTH));
-                vf_store(t->c + r * t->ldc + j * VF_WIDTH, sum);
-            }
+            if (t->add)
+                sum = vf_add(sum, vf_load(t->add + r * t->ld_add + j * VF_WIDTH));
+            vf_store(t->c + r * t->ldc + j * VF_WIDTH, sum);
         }
     }
 }
@@ -90,14 +79,14 @@ GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, c
 #else
 
 /* The same in plain C; the compiler makes vectors of the columns. */
-GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, const bool packed)
+GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv)
 {
     float acc[MR][LANES];
     const float *a = t->a, *b = t->b;
     (void)nv;
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < LANES; j++)
-            acc[r][j] = !packed && t->init ? t->init[j] : 0.0f;
+            acc[r][j] = t->init ? t->init[j] : 0.0f;
     for (int k = 0; k < t->k; k++, b += LANES) {
         const float *ak = a + k / UNIT * MR * UNIT + k % UNIT;
         for (int r = 0; r < rows; r++)
@@ -105,66 +94,49 @@ GEN_INLINE void multiply(const gen_gemm_tile *t, const int rows, const int nv, c
                 acc[r][j] += ak[r * UNIT] * b[j];
     }
     for (int r = 0; r < rows; r++) {
-        float *c = packed ? t->c + r * UNIT : t->c + r * t->ldc;
+        float *c = t->c + r * t->ldc;
         for (int j = 0; j < LANES; j++)
-            c[j] = !packed && t->add ? acc[r][j] + t->add[r * t->ld_add + j] : acc[r][j];
+            c[j] = t->add ? acc[r][j] + t->add[r * t->ld_add + j] : acc[r][j];
     }
 }
 
 #endif
 
-/* multiply() for every number of rows: LOW_ROWS as far as a panel of three vectors goes. */
-#define ROWS(n, nv, packed)                                                                        \
+/* multiply() for every number of rows. */
+#define ROWS(n, nv)                                                                                \
     case n:                                                                                        \
-        multiply(t, n, nv, packed);                                                                \
+        multiply(t, n, nv);                                                                        \
         break;
 #if defined(GEN_ISA_avx512)
-#define LOW_ROWS(nv, packed)                                                                       \
-    ROWS(1, nv, packed)                                                                            \
-    ROWS(2, nv, packed)                                                                            \
-    ROWS(3, nv, packed)                                                                            \
-    ROWS(4, nv, packed)                                                                            \
-    ROWS(5, nv, packed)                                                                            \
-    ROWS(6, nv, packed)                                                                            \
-    ROWS(7, nv, packed)
-#define ALL_ROWS(nv, packed)                                                                       \
-    LOW_ROWS(nv, packed)                                                                           \
-    ROWS(8, nv, packed)                                                                            \
-    ROWS(9, nv, packed)                                                                            \
-    ROWS(10, nv, packed)                                                                           \
-    ROWS(11, nv, packed)                                                                           \
-    ROWS(12, nv, packed)                                                                           \
-    ROWS(13, nv, packed)                                                                           \
-    ROWS(14, nv, packed)
+#define MORE_ROWS(nv)                                                                              \
+    ROWS(5, nv)                                                                                    \
+    ROWS(6, nv)                                                                                    \
+    ROWS(7, nv)                                                                                    \
+    ROWS(8, nv)                                                                                    \
+    ROWS(9, nv)                                                                                    \
+    ROWS(10, nv)                                                                                   \
+    ROWS(11, nv)                                                                                   \
+    ROWS(12, nv)                                                                                   \
+    ROWS(13, nv)                                                                                   \
+    ROWS(14, nv)
 #elif defined(GEN_ISA_avx2)
-#define LOW_ROWS(nv, packed)                                                                       \
-    ROWS(1, nv, packed)                                                                            \
-    ROWS(2, nv, packed)                                                                            \
-    ROWS(3, nv, packed)
-#define ALL_ROWS(nv, packed)                                                                       \
-    LOW_ROWS(nv, packed)                                                                           \
-    ROWS(4, nv, packed)                                                                            \
-    ROWS(5, nv, packed)                                                                            \
-    ROWS(6, nv, packed)
+#define MORE_ROWS(nv)                                                                              \
+    ROWS(5, nv)                                                                                    \
+    ROWS(6, nv)
 #else
-#define ALL_ROWS(nv, packed)                                                                       \
-    ROWS(1, nv, packed)                                                                            \
-    ROWS(2, nv, packed)                                                                            \
-    ROWS(3, nv, packed)                                                                            \
-    ROWS(4, nv, packed)
+#define MORE_ROWS(nv)
 #endif
+#define ALL_ROWS(nv)                                                                               \
+    ROWS(1, nv)                                                                                    \
+    ROWS(2, nv)                                                                                    \
+    ROWS(3, nv)                                                                                    \
+    ROWS(4, nv)                                                                                    \
+    MORE_ROWS(nv)
 
 static void tile1(const gen_gemm_tile *t)
 {
     switch (t->rows) {
-        ALL_ROWS(1, false)
-    }
-}
-
-static void tile1_packed(const gen_gemm_tile *t)
-{
-    switch (t->rows) {
-        ALL_ROWS(1, true)
+        ALL_ROWS(1)
     }
 }
 
@@ -172,37 +144,8 @@ static void tile1_packed(const gen_gemm_tile *t)
 static void tile2(const gen_gemm_tile *t)
 {
     switch (t->rows) {
-        ALL_ROWS(2, false)
+        ALL_ROWS(2)
     }
-}
-
-static void tile2_packed(const gen_gemm_tile *t)
-{
-    switch (t->rows) {
-        ALL_ROWS(2, true)
-    }
-}
-
-static void low_rows3(const gen_gemm_tile *t)
-{
-    switch (t->rows) {
-        LOW_ROWS(3, false)
-    }
-}
-
-static void tile3(const gen_gemm_tile *t)
-{
-    gen_gemm_tile half = *t;
-    half.rows = t->rows > LOW ? LOW : t->rows;
-    low_rows3(&half);
-    if (t->rows <= LOW)
-        return;
-    half.rows = t->rows - LOW;
-    half.a += LOW * UNIT;
-    half.c += LOW * t->ldc;
-    if (half.add)
-        half.add += LOW * t->ld_add;
-    low_rows3(&half);
 }
 #endif
 
@@ -279,16 +222,13 @@ static void activate(gen_act act, float *c, ptrdiff_t ldc, int rows, int cols)
 const gen_gemm_kernels GEN_KERNEL(gemm) = {
     .mr = MR,
     .vector = LANES,
-    .max_vectors = MAX_VECTORS,
     .vectors = VECTORS,
     .max_k = MAX_K,
     .block_rows = BLOCK_ROWS,
 #if VF_WIDTH > 1
-    .tile = {NULL, tile1, tile2, tile3},
-    .tile_packed = {NULL, tile1_packed, tile2_packed},
+    .tile = {NULL, tile1, tile2},
 #else
-    .tile = {NULL, tile1, NULL, NULL},
-    .tile_packed = {NULL, tile1_packed, NULL},
+    .tile = {NULL, tile1, NULL},
 #endif
     .widen = widen,
     .pack_tile = pack_tile,

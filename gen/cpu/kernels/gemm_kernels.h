@@ -3,8 +3,8 @@
  * A tile of A is packed as [K/8][mr][8]: eight k of a row stay together, mr rows side by side, so
  * whoever produces eight channels at a time can store them directly.  Rows of a tile that do not
  * exist are never read; k beyond the end neither.  A panel of B is [K][width], width = vectors *
- * vector, 1 to max_vectors of them.  Every element of C is one chain of multiply-adds over k, the
- * same whatever the size of the tile it falls into. */
+ * vector.  Every element of C is one chain of multiply-adds over k, whatever the size of the tile it
+ * falls into. */
 #ifndef GEN_CPU_KERNELS_GEMM_KERNELS_H
 #define GEN_CPU_KERNELS_GEMM_KERNELS_H
 
@@ -13,7 +13,7 @@
 enum {
     GEN_GEMM_UNIT = 8,       /* k-values of a row that lie together in packed A */
     GEN_GEMM_MAX_ROWS = 16,  /* no mr is larger */
-    GEN_GEMM_MAX_WIDTH = 48, /* no panel is wider */
+    GEN_GEMM_MAX_WIDTH = 32, /* no panel is wider */
     GEN_GEMM_MAX_K = 512     /* no k-block is longer */
 };
 
@@ -29,19 +29,14 @@ typedef struct gen_gemm_tile {
 } gen_gemm_tile;
 
 struct gen_gemm_kernels {
-    int mr;          /* rows of a tile */
-    int vector;      /* columns of a vector */
-    int max_vectors; /* widest panel, in vectors */
-    int vectors;     /* panel of the weights, in vectors */
-    int max_k;       /* longest k-block that keeps a panel near the core */
-    int block_rows;  /* rows of A worth packing at once; a multiple of mr */
+    int mr;         /* rows of a tile */
+    int vector;     /* columns of a vector */
+    int vectors;    /* a whole panel, in vectors; the last one may be narrower */
+    int max_k;      /* longest k-block that keeps a panel near the core */
+    int block_rows; /* rows of A worth packing at once; a multiple of mr */
 
     /* c = init + a b + add for a panel of i vectors; [0] is unused. */
-    void (*tile[4])(const gen_gemm_tile *t);
-    /* The same without init and add for at most `vectors` vectors, stored as a packed tile: c is
-     * the unit of the first column. */
-    void (*tile_packed[3])(const gen_gemm_tile *t);
-
+    void (*tile[3])(const gen_gemm_tile *t);
     /* Widens n numbers (F32, F16, BF16); src is aligned to its type. */
     void (*widen)(float *dst, const void *src, gen_dtype dtype, size_t n);
     /* Packs num_rows (<= mr) rows of k floats as one tile, the last unit filled up with zeros; a
