@@ -1,150 +1,19 @@
 /* test_cli.c GEN MODEL - runs the program as people do: exit code, stdout, stderr, files.
  *
  * Each test has an empty folder as its working and home directory and only its own variables. */
-#include "tests/test.h"
+#include "tests/api/program.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "gen/gen.h"
 
-static char program[4096], model[4096];
-static char folder[64];
-static char out[65536], errors[65536];
 static gen_error err;
-
-/* ---- running ----------------------------------------------------------------------------------
- */
-
-static int set_up(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/gen-test-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void read_back(const char *name, char *text, size_t size)
-{
-    FILE *f = fopen(in_folder(name), "rb");
-    assert_non_null(f);
-    text[fread(text, 1, size - 1, f)] = '\0';
-    fclose(f);
-    unlink(in_folder(name));
-}
-
-static _Noreturn void become_program(char **argv, const char *variable, const char *stdout_path)
-{
-    const int to = open(stdout_path ? stdout_path : in_folder(".out"),
-                        O_WRONLY | (stdout_path ? 0 : O_CREAT | O_TRUNC), 0666);
-    const int log = open(in_folder(".err"), O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    const int from = open("/dev/null", O_RDONLY);
-    clearenv();
-    setenv("HOME", folder, 1);
-    setenv("GEN_THREADS", "1", 1); /* quicker for so small a model on a busy machine */
-    if (variable)
-        putenv((char *)variable);
-    if (to < 0 || log < 0 || from < 0 || chdir(folder) != 0 || dup2(from, 0) < 0 ||
-        dup2(to, 1) < 0 || dup2(log, 2) < 0)
-        _exit(126);
-    execv(program, argv);
-    _exit(127);
-}
-
-/* Splits a line at spaces; '...' keeps a word together and MODEL is the tiny model. */
-static pid_t start(const char *line, const char *variable, const char *stdout_path)
-{
-    static char text[4096];
-    char *argv[64] = {program};
-    int argc = 1;
-    snprintf(text, sizeof text, "%s", line);
-    for (char *p = text; *p;) {
-        const char end = *p == '\'' ? '\'' : ' ';
-        char *const word = p + (end == '\'');
-        p = strchr(word, end);
-        argv[argc++] =
-            strncmp(word, "MODEL", 5) == 0 && (word[5] == ' ' || !word[5]) ? model : word;
-        if (!p)
-            break;
-        *p++ = '\0';
-        while (*p == ' ')
-            p++;
-    }
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0)
-        become_program(argv, variable, stdout_path);
-    return pid;
-}
-
-/* The exit code, or 1000 plus a signal. */
-static int finish(pid_t pid, bool has_stdout)
-{
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        assert_int_equal(errno, EINTR);
-    out[0] = '\0';
-    if (has_stdout)
-        read_back(".out", out, sizeof out);
-    read_back(".err", errors, sizeof errors);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
-static int run_with(const char *line, const char *variable)
-{
-    return finish(start(line, variable, NULL), true);
-}
-
-static void expect_exit(int expected, const char *line)
-{
-    const int code = run_with(line, NULL);
-    if (code != expected)
-        fail_msg("gen %s: exit %d, expected %d\n%s%s", line, code, expected, out, errors);
-}
-
-/* The visible files, sorted, with a space behind each. */
-static const char *files(const char *sub)
-{
-    static char list[4096];
-    struct dirent **entries;
-    const int n = scandir(in_folder(sub), &entries, NULL, alphasort);
-    list[0] = '\0';
-    for (int i = 0; i < n; i++) {
-        const char *name = entries[i]->d_name;
-        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, ".cache") != 0)
-            snprintf(list + strlen(list), sizeof list - strlen(list), "%s ", name);
-        free(entries[i]);
-    }
-    if (n >= 0)
-        free(entries);
-    return list;
-}
 
 static gen_image *load(const char *name)
 {
     gen_image *image = NULL;
-    if (gen_image_load(&image, in_folder(name), &err))
+    if (gen_image_load(&image, program_path(name), &err))
         fail_msg("%s", err.message);
     return image;
 }
@@ -196,11 +65,11 @@ static void refusals(void **state)
          "gen: /dev/full: cannot be written: No space left on device\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        expect_exit(cases[i].code, cases[i].line);
-        if (strncmp(errors, cases[i].message, strlen(cases[i].message)) != 0)
-            fail_msg("gen %s: %sexpected: %s", cases[i].line, errors, cases[i].message);
-        assert_string_equal(out, "");
-        assert_string_equal(files(""), "");
+        program_expect(cases[i].code, cases[i].line);
+        if (strncmp(program_errors, cases[i].message, strlen(cases[i].message)) != 0)
+            fail_msg("gen %s: %sexpected: %s", cases[i].line, program_errors, cases[i].message);
+        assert_string_equal(program_out, "");
+        assert_string_equal(program_files(""), "");
     }
 }
 
@@ -211,16 +80,16 @@ static void help_and_version(void **state)
                                         "help",     "help output", "help samplers", "help exit",
                                         "help info"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        expect_exit(0, lines[i]);
-        assert_true(strlen(out) > 100);
-        assert_string_equal(errors, "");
+        program_expect(0, lines[i]);
+        assert_true(strlen(program_out) > 100);
+        assert_string_equal(program_errors, "");
     }
-    expect_exit(0, "--version");
+    program_expect(0, "--version");
     char version[64];
     snprintf(version, sizeof version, "gen %s\n", gen_version());
-    assert_string_equal(out, version);
-    assert_int_equal(finish(start("--help-all", NULL, "/dev/full"), false), 7);
-    assert_string_equal(errors, "gen: standard output: cannot be written\n");
+    assert_string_equal(program_out, version);
+    assert_int_equal(program_finish(program_start("--help-all", NULL, "/dev/full"), false), 7);
+    assert_string_equal(program_errors, "gen: standard output: cannot be written\n");
 }
 
 /* ---- pictures ---------------------------------------------------------------------------------
@@ -231,25 +100,26 @@ static void help_and_version(void **state)
 static void one_picture(void **state)
 {
     (void)state;
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -t 2 -o a/b/cat.png a lovely cat");
-    assert_string_equal(out, "a/b/cat.png\n");
-    EXPECT_CONTAINS(errors, "gen: a/b/cat.png: seed 7, ");
-    assert_string_equal(files("a/b"), "cat.png ");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -t 2 -o a/b/cat.png a lovely cat");
+    assert_string_equal(program_out, "a/b/cat.png\n");
+    EXPECT_CONTAINS(program_errors, "gen: a/b/cat.png: seed 7, ");
+    assert_string_equal(program_files("a/b"), "cat.png ");
     gen_image *first = load("a/b/cat.png");
     assert_int_equal(first->width, 48);
     assert_int_equal(first->height, 32);
 
-    expect_exit(0, "info a/b/cat.png");
-    EXPECT_CONTAINS(out, "a/b/cat.png: PNG, 48x32, RGB, 8 bits\n");
-    EXPECT_CONTAINS(out, "\n[parameters]\na lovely cat\nSteps: 2, Sampler: DDIM, ");
-    EXPECT_CONTAINS(out, ", Seed: 7, Size: 48x32, Model hash: ");
-    EXPECT_CONTAINS(out, "\n[gen]\n{\"schema\":1,");
+    program_expect(0, "info a/b/cat.png");
+    EXPECT_CONTAINS(program_out, "a/b/cat.png: PNG, 48x32, RGB, 8 bits\n");
+    EXPECT_CONTAINS(program_out, "\n[parameters]\na lovely cat\nSteps: 2, Sampler: DDIM, ");
+    EXPECT_CONTAINS(program_out, ", Seed: 7, Size: 48x32, Model hash: ");
+    EXPECT_CONTAINS(program_out, "\n[gen]\n{\"schema\":1,");
 
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -o - --threads 1 -q -p 'a lovely cat'");
-    assert_string_equal(errors, "");
-    assert_memory_equal(out, "\x89PNG", 4);
-    expect_exit(0,
-                "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -t 1 -q -o again.ppm -p 'a lovely cat'");
+    program_expect(0,
+                   "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -o - --threads 1 -q -p 'a lovely cat'");
+    assert_string_equal(program_errors, "");
+    assert_memory_equal(program_out, "\x89PNG", 4);
+    program_expect(
+        0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -t 1 -q -o again.ppm -p 'a lovely cat'");
     gen_image *again = load("again.ppm");
     assert_memory_equal(again->data, first->data, 48 * 32 * 3);
     gen_image_free(first);
@@ -260,99 +130,102 @@ static void one_picture(void **state)
 static void batches(void **state)
 {
     (void)state;
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 2 -b 3 --seed 5 -o {seed}.png cat");
-    assert_string_equal(out, "5.png\n6.png\n7.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -o one.png cat");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 -b 3 --seed 5 -o {seed}.png cat");
+    assert_string_equal(program_out, "5.png\n6.png\n7.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -o one.png cat");
     gen_image *a = load("7.png"), *b = load("one.png");
     assert_memory_equal(a->data, b->data, 48 * 32 * 3);
     gen_image_free(a);
     gen_image_free(b);
 
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 --seed 9,20..21 -o out/ cat");
-    assert_string_equal(out, "out/cat-9.png\nout/cat-20.png\nout/cat-21.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -b 2 --seed 1 --seed-step 10 -o out/x.jpg cat");
-    assert_string_equal(out, "out/x-1.jpg\nout/x-2.jpg\n");
-    EXPECT_CONTAINS(errors, "out/x-2.jpg: seed 11, ");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -b 2 -o n%03d.ppm cat");
-    assert_string_equal(out, "n001.ppm\nn002.ppm\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 --seed 9,20..21 -o out/ cat");
+    assert_string_equal(program_out, "out/cat-9.png\nout/cat-20.png\nout/cat-21.png\n");
+    program_expect(0,
+                   "-m MODEL -W 48 -H 32 --steps 1 -b 2 --seed 1 --seed-step 10 -o out/x.jpg cat");
+    assert_string_equal(program_out, "out/x-1.jpg\nout/x-2.jpg\n");
+    EXPECT_CONTAINS(program_errors, "out/x-2.jpg: seed 11, ");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -b 2 -o n%03d.ppm cat");
+    assert_string_equal(program_out, "n001.ppm\nn002.ppm\n");
 }
 
 static void names(void **state)
 {
     (void)state;
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 'a red/house'");
-    assert_string_equal(out, "a-red-house.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 --format jpg 'a red/house'");
-    assert_string_equal(out, "a-red-house.jpg\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o a-red-house.png cat");
-    assert_string_equal(out, "a-red-house-1.png\n");
-    EXPECT_CONTAINS(errors, "gen: a-red-house.png exists; wrote a-red-house-1.png (-y replaces)\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -y -o a-red-house.png cat");
-    assert_string_equal(out, "a-red-house.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o {model}_{w}x{h}_{prompt:3}.{ext} kitten");
-    assert_string_equal(out, "pipe_sd1_48x32_kit.png\n");
-    assert_string_equal(files(""), "a-red-house-1.png a-red-house.jpg a-red-house.png "
-                                   "pipe_sd1_48x32_kit.png ");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 'a red/house'");
+    assert_string_equal(program_out, "a-red-house.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 --format jpg 'a red/house'");
+    assert_string_equal(program_out, "a-red-house.jpg\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o a-red-house.png cat");
+    assert_string_equal(program_out, "a-red-house-1.png\n");
+    EXPECT_CONTAINS(program_errors,
+                    "gen: a-red-house.png exists; wrote a-red-house-1.png (-y replaces)\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -y -o a-red-house.png cat");
+    assert_string_equal(program_out, "a-red-house.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o {model}_{w}x{h}_{prompt:3}.{ext} kitten");
+    assert_string_equal(program_out, "pipe_sd1_48x32_kit.png\n");
+    assert_string_equal(program_files(""), "a-red-house-1.png a-red-house.jpg a-red-house.png "
+                                           "pipe_sd1_48x32_kit.png ");
 }
 
 static void prompts(void **state)
 {
     (void)state;
-    FILE *f = fopen(in_folder("p.txt"), "w");
+    FILE *f = fopen(program_path("p.txt"), "w");
     fputs("from a\nfile\n", f);
     fclose(f);
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png @p.txt");
-    assert_string_equal(out, "from-a-file.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png -p @@p.txt");
-    assert_string_equal(out, "p-txt.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png -p inof"); /* forced */
-    assert_string_equal(out, "inof.png\n");
-    expect_exit(0, "image -m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png info of a cat");
-    assert_string_equal(out, "info-of-a-cat.png\n");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --steps 1 -o none.png --no-metadata cat");
-    expect_exit(0, "info none.png");
-    assert_string_equal(out, "none.png: PNG, 48x32, RGB, 8 bits\n");
-    assert_int_equal(run_with("-m MODEL -W 48 -H 32 -o s.png cat", "GEN_STEPS=1"), 0);
-    expect_exit(0, "info s.png");
-    EXPECT_CONTAINS(out, "\nSteps: 1, ");
-    assert_int_equal(run_with("cat -m MODEL -W 48 -H 32 --steps 1 -o x.png", "POSIXLY_CORRECT=1"),
-                     0);
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png @p.txt");
+    assert_string_equal(program_out, "from-a-file.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png -p @@p.txt");
+    assert_string_equal(program_out, "p-txt.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png -p inof"); /* forced */
+    assert_string_equal(program_out, "inof.png\n");
+    program_expect(0, "image -m MODEL -W 48 -H 32 --steps 1 -o {prompt}.png info of a cat");
+    assert_string_equal(program_out, "info-of-a-cat.png\n");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 1 -o none.png --no-metadata cat");
+    program_expect(0, "info none.png");
+    assert_string_equal(program_out, "none.png: PNG, 48x32, RGB, 8 bits\n");
+    assert_int_equal(program_run("-m MODEL -W 48 -H 32 -o s.png cat", "GEN_STEPS=1"), 0);
+    program_expect(0, "info s.png");
+    EXPECT_CONTAINS(program_out, "\nSteps: 1, ");
+    assert_int_equal(
+        program_run("cat -m MODEL -W 48 -H 32 --steps 1 -o x.png", "POSIXLY_CORRECT=1"), 0);
 }
 
 static void json_lines(void **state)
 {
     (void)state;
-    expect_exit(
+    program_expect(
         0, "-m MODEL -W 48 -H 32 --steps 2 -b 2 --seed 3 --json --progress json -o {i}.png cat");
-    EXPECT_CONTAINS(out, "{\"schema\":1,\"file\":\"1.png\",\"seed\":3,");
-    EXPECT_CONTAINS(out, "\n{\"schema\":1,\"file\":\"2.png\",\"seed\":4,");
-    EXPECT_CONTAINS(out, "\"record\":{\"schema\":1,");
-    EXPECT_CONTAINS(errors, "\"event\":\"start\",\"item\":1,\"items\":2,\"file\":\"1.png\",");
-    EXPECT_CONTAINS(errors, "\"phase\":\"step\",");
-    EXPECT_CONTAINS(errors, "\"step\":2,\"steps\":2,");
-    EXPECT_CONTAINS(errors, "\"event\":\"done\",\"item\":2,");
-    for (char *line = strtok(errors, "\n"); line; line = strtok(NULL, "\n"))
+    EXPECT_CONTAINS(program_out, "{\"schema\":1,\"file\":\"1.png\",\"seed\":3,");
+    EXPECT_CONTAINS(program_out, "\n{\"schema\":1,\"file\":\"2.png\",\"seed\":4,");
+    EXPECT_CONTAINS(program_out, "\"record\":{\"schema\":1,");
+    EXPECT_CONTAINS(program_errors,
+                    "\"event\":\"start\",\"item\":1,\"items\":2,\"file\":\"1.png\",");
+    EXPECT_CONTAINS(program_errors, "\"phase\":\"step\",");
+    EXPECT_CONTAINS(program_errors, "\"step\":2,\"steps\":2,");
+    EXPECT_CONTAINS(program_errors, "\"event\":\"done\",\"item\":2,");
+    for (char *line = strtok(program_errors, "\n"); line; line = strtok(NULL, "\n"))
         if (strncmp(line, "{\"schema\":1,\"event\":\"", 21) != 0 || line[strlen(line) - 1] != '}')
             fail_msg("not an event: %s", line);
-    expect_exit(2, "--progress json --steps 0 cat");
-    EXPECT_CONTAINS(errors, "\"message\":\"--steps: 0 is out of range (1..1000)\"");
-    expect_exit(0, "-m MODEL -W 48 -H 32 --dry-run --json cat");
-    EXPECT_CONTAINS(out, "{\"schema\":1,\"kind\":\"plan\",");
-    EXPECT_CONTAINS(out, "\"peak_bytes\":");
-    expect_exit(0, "info --json 1.png MODEL");
-    EXPECT_CONTAINS(out,
+    program_expect(2, "--progress json --steps 0 cat");
+    EXPECT_CONTAINS(program_errors, "\"message\":\"--steps: 0 is out of range (1..1000)\"");
+    program_expect(0, "-m MODEL -W 48 -H 32 --dry-run --json cat");
+    EXPECT_CONTAINS(program_out, "{\"schema\":1,\"kind\":\"plan\",");
+    EXPECT_CONTAINS(program_out, "\"peak_bytes\":");
+    program_expect(0, "info --json 1.png MODEL");
+    EXPECT_CONTAINS(program_out,
                     "\"kind\":\"picture\",\"file\":\"1.png\",\"format\":\"PNG\",\"width\":48,");
 }
 
 static void plans_and_models(void **state)
 {
     (void)state;
-    expect_exit(0, "-m MODEL -W 48 -H 32 --dry-run -o new/cat.png cat");
-    EXPECT_CONTAINS(out, "picture   48x32, 20 steps, cfg 7.5, ddim");
-    EXPECT_CONTAINS(out, "\npeak      ");
-    assert_string_equal(files(""), "");
-    expect_exit(0, "info MODEL");
-    EXPECT_CONTAINS(out, "UNet2DConditionModel");
+    program_expect(0, "-m MODEL -W 48 -H 32 --dry-run -o new/cat.png cat");
+    EXPECT_CONTAINS(program_out, "picture   48x32, 20 steps, cfg 7.5, ddim");
+    EXPECT_CONTAINS(program_out, "\npeak      ");
+    assert_string_equal(program_files(""), "");
+    program_expect(0, "info MODEL");
+    EXPECT_CONTAINS(program_out, "UNet2DConditionModel");
 }
 
 /* ---- signals ----------------------------------------------------------------------------------
@@ -362,11 +235,11 @@ static void plans_and_models(void **state)
 static void signal_after(pid_t pid, const char *text, int number)
 {
     for (int i = 0; i < 3000; i++) {
-        FILE *f = fopen(in_folder(".err"), "rb");
+        FILE *f = fopen(program_path(".err"), "rb");
         if (f) {
-            errors[fread(errors, 1, sizeof errors - 1, f)] = '\0';
+            program_errors[fread(program_errors, 1, sizeof program_errors - 1, f)] = '\0';
             fclose(f);
-            if (strstr(errors, text)) {
+            if (strstr(program_errors, text)) {
                 assert_int_equal(kill(pid, number), 0);
                 return;
             }
@@ -374,7 +247,7 @@ static void signal_after(pid_t pid, const char *text, int number)
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
     kill(pid, SIGKILL);
-    fail_msg("\"%s\" did not come: %s", text, errors);
+    fail_msg("\"%s\" did not come: %s", text, program_errors);
 }
 
 static void interruptions(void **state)
@@ -384,21 +257,22 @@ static void interruptions(void **state)
                               "--progress json cat";
     static const int numbers[] = {SIGINT, SIGTERM};
     for (int i = 0; i < 2; i++) {
-        const pid_t pid = start(one, NULL, NULL);
+        const pid_t pid = program_start(one, NULL, NULL);
         signal_after(pid, "\"step\":3,", numbers[i]);
-        assert_int_equal(finish(pid, true), 128 + numbers[i]);
-        assert_string_equal(out, "");
-        assert_string_equal(files(""), "");
+        assert_int_equal(program_finish(pid, true), 128 + numbers[i]);
+        assert_string_equal(program_out, "");
+        assert_string_equal(program_files(""), "");
     }
     /* With several, the one in work is finished. */
-    const pid_t pid = start("-m MODEL -W 48 -H 48 --steps 40 --sampler euler -b 500 --seed 1 "
-                            "-o {i}.png --progress json cat",
-                            NULL, NULL);
+    const pid_t pid =
+        program_start("-m MODEL -W 48 -H 48 --steps 40 --sampler euler -b 500 --seed 1 "
+                      "-o {i}.png --progress json cat",
+                      NULL, NULL);
     signal_after(pid, "\"item\":2,", SIGINT);
-    assert_int_equal(finish(pid, true), 130);
-    EXPECT_CONTAINS(out, "1.png\n2.png\n");
-    assert_null(strstr(out, "\n500.png"));
-    EXPECT_CONTAINS(files(""), "1.png 2.png ");
+    assert_int_equal(program_finish(pid, true), 130);
+    EXPECT_CONTAINS(program_out, "1.png\n2.png\n");
+    assert_null(strstr(program_out, "\n500.png"));
+    EXPECT_CONTAINS(program_files(""), "1.png 2.png ");
     gen_image_free(load("2.png"));
 }
 
@@ -406,11 +280,9 @@ int main(int argc, char **argv)
 {
     if (argc != 3)
         return 2;
-    if (!realpath(argv[1], program) || !realpath(argv[2], model)) {
-        fprintf(stderr, "%s or %s: %s\n", argv[1], argv[2], strerror(errno));
+    if (program_init(argv[1], argv[2]))
         return 1;
-    }
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, program_set_up, program_tear_down)
     const struct CMUnitTest tests[] = {
         CASE(refusals),      CASE(help_and_version), CASE(one_picture), CASE(batches),
         CASE(names),         CASE(prompts),          CASE(json_lines),  CASE(plans_and_models),
