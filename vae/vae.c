@@ -283,16 +283,36 @@ gen_status gen_vae_encode(gen_vae *vae, const float *pixels, int64_t N, int64_t 
     return status;
 }
 
-static gen_status decode_one(gen_vae *vae, const float *z, int64_t h, int64_t w, int64_t band_rows,
-                             float *pixels, gen_error *err)
+static bool all_finite(const float *x, size_t n)
 {
-    if (band_rows > 0)
-        return vae_decode_bands(&vae->cfg, vae->root, vae->backend, z, h, w, band_rows, pixels,
-                                err);
-    GEN_TRY(get_plan(vae, &vae->decoder, gen_vae_record_decoder, h, w, err));
-    GEN_TRY(gen_plan_set(vae->decoder.plan, "z", z, err));
-    GEN_TRY(gen_plan_run(vae->decoder.plan, err));
-    return gen_plan_get_output(vae->decoder.plan, "pixels", pixels, err);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+/* z [h,w,C] to n floats of pixels, all finite. */
+static gen_status decode_one(gen_vae *vae, const float *z, int64_t h, int64_t w, int64_t band_rows,
+                             float *pixels, size_t n, gen_error *err)
+{
+    char name[192] = "";
+    if (band_rows > 0) {
+        GEN_TRY(
+            vae_decode_bands(&vae->cfg, vae->root, vae->backend, z, h, w, band_rows, pixels, err));
+    } else {
+        GEN_TRY(get_plan(vae, &vae->decoder, gen_vae_record_decoder, h, w, err));
+        GEN_TRY(gen_plan_set(vae->decoder.plan, "z", z, err));
+        GEN_TRY(gen_plan_run(vae->decoder.plan, err));
+        GEN_TRY(gen_plan_get_output(vae->decoder.plan, "pixels", pixels, err));
+    }
+    if (all_finite(pixels, n))
+        return GEN_OK;
+    if (band_rows == 0) { /* a second run finds out where it began */
+        GEN_TRY(gen_plan_set(vae->decoder.plan, "z", z, err));
+        GEN_TRY(gen_plan_trace(vae->decoder.plan, name, sizeof name, err));
+    }
+    return gen_fail(err, GEN_ERROR_INTERNAL, "decoder: %s: a value is not finite",
+                    name[0] ? name : "pixels");
 }
 
 gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t h, int64_t w,
@@ -308,7 +328,7 @@ gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t
     for (size_t i = 0; i < (size_t)N && status == GEN_OK; i++) {
         memcpy(z, latents + i * count, count * sizeof *z);
         gen_vae_unscale(cfg, z, n);
-        status = decode_one(vae, z, h, w, band_rows, pixels + i * image, err);
+        status = decode_one(vae, z, h, w, band_rows, pixels + i * image, image, err);
     }
     gen_free(z);
     return status;

@@ -105,7 +105,7 @@ gen_status gen_vae_encode(gen_vae *vae, const float *pixels, int64_t N, int64_t 
 /* Latents [N,h,w,C] to pixels [N,f h,f w,3], not clamped, one picture at a time.  band_rows > 0:
  * in bands of about that many rows, with the same result to rounding; bands of 64 rows and fewer
  * also compute again what larger ones store (tile.c).  0: at once.
- * Errors: MODEL; MEMORY; DEVICE. */
+ * Errors: MODEL; MEMORY; DEVICE; INTERNAL when a pixel is not finite. */
 gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t h, int64_t w,
                           int64_t band_rows, float *pixels, gen_error *err);
 

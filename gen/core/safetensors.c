@@ -70,28 +70,43 @@ done:
     return status;
 }
 
-const char *gen_file_looks_like(const void *data, size_t size)
+static const char OTHER_CONTAINER[] =
+    "only .safetensors files can be read so far; most models are offered as one";
+static const char NO_DOWNLOAD[] = "the download gave a page about the file; get the file itself";
+static const char NO_MODEL[] = "give a diffusers directory or a .safetensors file";
+
+/* What a file is that begins like this, and what to do about it. */
+static const char *look_at(const void *data, size_t size, const char **hint)
 {
     static const struct {
-        const char *start, *what;
+        const char *start, *what, *hint;
     } kinds[] = {
-        {"PK\003\004", "a PyTorch checkpoint (zip)"},
-        {"\200\002", "a PyTorch checkpoint (pickle)"},
-        {"GGUF", "a GGUF file"},
-        {"<!DOCTYPE", "a web page"},
-        {"<!doctype", "a web page"},
-        {"<html", "a web page"},
-        {"version https://git-lfs", "a Git LFS pointer, not the file itself"},
-        {"\211PNG", "a PNG picture"},
-        {"\377\330\377", "a JPEG picture"},
-        {"\211HDF", "an HDF5 file"},
+        {"PK\003\004", "a PyTorch checkpoint (zip)", OTHER_CONTAINER},
+        {"\200\002", "a PyTorch checkpoint (pickle)", OTHER_CONTAINER},
+        {"GGUF", "a GGUF file", OTHER_CONTAINER},
+        {"<!DOCTYPE", "a web page", NO_DOWNLOAD},
+        {"<!doctype", "a web page", NO_DOWNLOAD},
+        {"<html", "a web page", NO_DOWNLOAD},
+        {"version https://git-lfs", "a Git LFS pointer, not the file itself",
+         "fetch it with `git lfs pull`, or download the file from its page"},
+        {"\211PNG", "a PNG picture", NO_MODEL},
+        {"\377\330\377", "a JPEG picture", NO_MODEL},
+        {"\211HDF", "an HDF5 file", OTHER_CONTAINER},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         const size_t n = strlen(kinds[i].start);
-        if (size >= n && memcmp(data, kinds[i].start, n) == 0)
+        if (size >= n && memcmp(data, kinds[i].start, n) == 0) {
+            *hint = kinds[i].hint;
             return kinds[i].what;
+        }
     }
     return NULL;
+}
+
+const char *gen_file_looks_like(const void *data, size_t size)
+{
+    const char *hint;
+    return look_at(data, size, &hint);
 }
 
 /* The length of the header, checked. */
@@ -101,14 +116,14 @@ static gen_status header_size(const mapped_file *file, const char *path, size_t 
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--)
         n = n << 8 | file->data[i];
-    const char *what = gen_file_looks_like(file->data, file->size);
+    const char *hint, *what = look_at(file->data, file->size, &hint);
     if (n <= file->size - 8 && n <= MAX_HEADER && n >= 2 && file->data[8] == '{') {
         *out = (size_t)n;
         return GEN_OK;
     }
     if (what) {
         gen_fail(err, GEN_ERROR_MODEL, "%s: not a safetensors file but %s", path, what);
-        gen_hint(err, "only .safetensors files can be read so far; most models are offered as one");
+        gen_hint(err, "%s", hint);
     } else if (n > MAX_HEADER) {
         gen_fail(err, GEN_ERROR_MODEL,
                  "%s: not a safetensors file: its first 8 bytes give a header of %" PRIu64

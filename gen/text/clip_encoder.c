@@ -53,7 +53,7 @@ gen_status gen_clip_config_parse(gen_clip_config *config, const gen_json *file, 
     GEN_TRY(gen_json_int(json, "hidden_size", 512, 1, 1 << 16, &config->hidden_size, err));
     GEN_TRY(
         gen_json_int(json, "intermediate_size", 2048, 1, 1 << 18, &config->intermediate_size, err));
-    GEN_TRY(gen_json_int(json, "max_position_embeddings", 77, 1, 1 << 16,
+    GEN_TRY(gen_json_int(json, "max_position_embeddings", 77, 3, 1 << 16,
                          &config->max_position_embeddings, err));
     GEN_TRY(gen_json_int(json, "num_hidden_layers", 12, 1, GEN_CLIP_MAX_LAYERS, &layers, err));
     GEN_TRY(gen_json_int(json, "num_attention_heads", 8, 1, 1 << 10, &heads, err));
@@ -409,13 +409,20 @@ static bool is_weighted(const float *weights, int n)
     return false;
 }
 
-static gen_status check_finite(const float *z, size_t n, int chunk, gen_error *err)
+/* Refuses states that are not finite; a second run finds out where that began. */
+static gen_status check_finite(gen_text_encoder *e, const int32_t *ids, const float *z, size_t n,
+                               gen_error *err)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(z[i]))
-            return gen_fail(err, GEN_ERROR_INTERNAL,
-                            "text encoder: the states of chunk %d are not finite", chunk + 1);
-    return GEN_OK;
+    char name[192];
+    size_t i = 0;
+    while (i < n && isfinite(z[i]))
+        i++;
+    if (i == n)
+        return GEN_OK;
+    GEN_TRY(gen_plan_set(e->plan, "input_ids", ids, err));
+    GEN_TRY(gen_plan_trace(e->plan, name, sizeof name, err));
+    return gen_fail(err, GEN_ERROR_INTERNAL, "text encoder: %s: a value is not finite",
+                    name[0] ? name : "states");
 }
 
 /* One chunk into states [T,D], and its pooled vector into `pooled` unless that is NULL. */
@@ -438,14 +445,14 @@ static gen_status encode_chunk(gen_text_encoder *e, const gen_token_chunks *chun
     GEN_TRY(gen_plan_set(e->plan, "input_ids", ids, err));
     GEN_TRY(gen_plan_run(e->plan, err));
     GEN_TRY(gen_plan_get_output(e->plan, "states", states, err));
-    GEN_TRY(check_finite(states, (size_t)T * (size_t)D, i, err));
+    GEN_TRY(check_finite(e, ids, states, (size_t)T * (size_t)D, err));
     if (emphasis != GEN_EMPHASIS_NONE && is_weighted(weights, T))
         apply_weights(states, weights, T, D, emphasis);
     if (pooled) {
         GEN_TRY(gen_plan_get_output(e->plan, "pooled", rows, err));
         memcpy(pooled, rows + gen_clip_eos_position(&e->config, ids, T) * P,
                (size_t)P * sizeof *pooled);
-        GEN_TRY(check_finite(pooled, (size_t)P, i, err));
+        GEN_TRY(check_finite(e, ids, pooled, (size_t)P, err));
     }
     return GEN_OK;
 }

@@ -186,10 +186,10 @@ gen_status gen_clip_tokenizer_find(gen_clip_tokenizer **out, const gen_clip_sear
         return GEN_OK;
     }
     gen_fail(err, GEN_ERROR_MODEL,
-             "this model has no vocabulary of its own, and no CLIP vocabulary of %lld tokens was "
-             "found (looked beside the model, in ~/.local/share/gen/tokenizers/clip, the Hugging "
-             "Face cache, ComfyUI, stable-diffusion-webui, open_clip)",
-             (long long)num_rows);
+             "%s: has no vocabulary of its own, and no CLIP vocabulary of %lld tokens was found "
+             "(looked beside the model, in ~/.local/share/gen/tokenizers/clip, the Hugging Face "
+             "cache, ComfyUI, stable-diffusion-webui, open_clip)",
+             search->model_path ? search->model_path : "the model", (long long)num_rows);
     return gen_hint(err, "put vocab.json and merges.txt of openai/clip-vit-large-patch14 into "
                          "~/.local/share/gen/tokenizers/clip, or name their folder with "
                          "--tokenizer DIR or GEN_TOKENIZER");
