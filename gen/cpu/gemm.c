@@ -248,7 +248,8 @@ gen_dtype gen_gemm_dtype(gen_dtype dtype)
 
 typedef struct packing {
     const gen_gemm_kernels *kern;
-    const gen_weight *w;
+    const char *rows; /* W [n][ci][taps] */
+    size_t size;      /* of an element */
     int64_t n, ci, taps;
     char *dst;
 } packing;
@@ -258,35 +259,16 @@ static int64_t columns_padded(const gen_gemm_kernels *kern, int64_t n)
     return divide_up(n, kern->vector) * kern->vector;
 }
 
-/* Panel i: columns of the product, that is rows of W, side by side; missing ones are zero. */
+/* Panel i: columns of the product, that is rows of W, side by side. */
 static void pack_panel_task(void *arg, int i, int worker)
 {
-    enum { STRETCH = 128 };
     const packing *p = arg;
-    const size_t size = gen_dtype_size(p->w->dtype);
-    const int64_t k = p->ci * p->taps, first = (int64_t)i * panel_width(p->kern);
-    const int64_t padded = columns_padded(p->kern, p->n) - first;
-    const int64_t width = padded < panel_width(p->kern) ? padded : panel_width(p->kern);
-    const bool is_widened = gen_gemm_dtype(p->w->dtype) != p->w->dtype;
-    const size_t out = is_widened ? sizeof(float) : size;
-    char *panel = p->dst + (size_t)(first * k) * out;
+    const int64_t first = (int64_t)i * panel_width(p->kern), whole = panel_width(p->kern);
+    const int64_t padded = columns_padded(p->kern, p->n) - first, rows = p->n - first;
+    const size_t at = (size_t)(first * p->ci * p->taps) * p->size;
     (void)worker;
-    for (int64_t tap = 0; tap < p->taps; tap++)
-        for (int64_t c0 = 0; c0 < p->ci; c0 += STRETCH)
-            for (int64_t col = 0; col < width && first + col < p->n; col++) {
-                const int64_t end = c0 + STRETCH < p->ci ? c0 + STRETCH : p->ci;
-                const char *row = (const char *)p->w->data + (size_t)((first + col) * k) * size;
-                char *to = panel + (size_t)((tap * p->ci + c0) * width + col) * out;
-                const char *from = row + (size_t)(c0 * p->taps + tap) * size;
-                const size_t step = (size_t)p->taps * size;
-                for (int64_t c = c0; c < end; c++, from += step, to += (size_t)width * out)
-                    if (is_widened)
-                        gen_to_f32((float *)(void *)to, from, p->w->dtype, 1);
-                    else if (size == 2)
-                        memcpy(to, from, 2);
-                    else
-                        memcpy(to, from, 4);
-            }
+    p->kern->pack_panel(p->dst + at, p->rows + at, p->size, (int)(rows < whole ? rows : whole),
+                        (int)(padded < whole ? padded : whole), p->ci, p->taps);
 }
 
 static void free_panels(gen_prepared *self)
@@ -325,18 +307,31 @@ gen_status gen_gemm_prepare(gen_cpu *cpu, const gen_tensor *w, gen_error *err)
     if (gen_weight_prepared(weight, cpu, LAYOUT_PANELS))
         return GEN_OK;
     GEN_TRY(gen_weight_check_finite(weight, err));
-    const size_t size = packed_size(cpu, w);
+    const size_t size = packed_size(cpu, w), count = (size_t)gen_tensor_elements(w);
+    const gen_dtype dtype = gen_gemm_dtype(weight->dtype);
     gen_prepared *form = gen_calloc(1, sizeof *form);
     char *data = form ? gen_malloc_aligned(size) : NULL;
-    if (!data) {
+    float *widened = NULL;
+    if (data && dtype != weight->dtype)
+        widened = gen_malloc(count * sizeof *widened);
+    if (!data || (dtype != weight->dtype && !widened)) {
+        gen_free_aligned(data, size);
         gen_free(form);
         return gen_no_memory(err, weight->name, size);
     }
-    packing p = {.kern = cpu->k->gemm, .w = weight, .n = w->dims[0], .taps = 1, .dst = data};
+    if (widened)
+        gen_to_f32(widened, weight->data, weight->dtype, count);
+    packing p = {.kern = cpu->k->gemm,
+                 .rows = widened ? (const char *)widened : weight->data,
+                 .size = gen_dtype_size(dtype),
+                 .n = w->dims[0],
+                 .ci = w->dims[1],
+                 .taps = 1,
+                 .dst = data};
     for (int i = 2; i < w->rank; i++)
         p.taps *= w->dims[i];
-    p.ci = w->dims[1];
     gen_cpu_for(cpu, pack_panel_task, &p, (int)divide_up(p.n, panel_width(p.kern)));
+    gen_free(widened);
     *form = (gen_prepared){
         .owner = cpu, .layout = LAYOUT_PANELS, .data = data, .size = size, .free = free_panels};
     gen_weight_add_prepared(weight, form);

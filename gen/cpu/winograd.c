@@ -18,16 +18,18 @@
 #include "gen/cpu/kernels/winograd_kernels.h"
 
 enum {
-    LARGE_SIDE = 48,         /* from here on F(6x6) */
-    FEW_COLUMNS = 256,       /* below, columns do not make enough tasks */
-    COLUMN_BLOCK = 126,      /* tiles of a block, by columns */
-    CHUNK_VECTORS = 2,       /* columns of a task, in vectors of 16 floats */
-    CHUNK_CHANNELS = 128,    /* channels whose U exists at one time */
-    INPUT_CHANNELS = 64,     /* channels of a task of the input transform */
-    TRANSFORMED = 128 << 20, /* bytes of U of a layer, by elements */
-    MIN_BLOCK = 12 << 20,    /* bytes of V and M of a block, by elements: half of U, which is */
-    MAX_BLOCK = 48 << 20     /* read again for every block, within these limits */
+    LARGE_SIDE = 48,      /* from here on F(6x6) */
+    FEW_COLUMNS = 256,    /* below, columns do not make enough tasks */
+    COLUMN_BLOCK = 126,   /* tiles of a block, by columns */
+    CHUNK_COLUMNS = 32,   /* columns of a task */
+    CHUNK_CHANNELS = 128, /* channels whose U exists at one time */
+    INPUT_CHANNELS = 64,  /* channels of a task of the input transform */
+    OUTPUT_TILES = 4      /* tiles of a task of the output transform, by elements */
 };
+
+/* By elements: floats of U of a layer at most, and of V and M of a block.  A block is half as large
+ * as U, which is read again for every block, within limits. */
+enum { MAX_U = 32 << 20, MIN_BLOCK = 3 << 20, MAX_BLOCK = 12 << 20 };
 
 typedef struct layer {
     const gen_winograd_form *form;
@@ -35,7 +37,7 @@ typedef struct layer {
     bool is_by_elements;
     int64_t ci, co, co_padded;
     int64_t tiles_y, tiles_x, tiles, groups; /* groups of mr tiles */
-    int64_t block_groups, num_blocks;
+    int64_t block_groups;
     int64_t panel, chunk; /* columns of a panel, of a task */
     int64_t k_chunk;
     int64_t v_stride, m_stride, u_stride; /* floats from xi to xi */
@@ -68,6 +70,26 @@ static int64_t stride_of(int64_t floats)
     return divide_up(floats, 32) * 32 + 48;
 }
 
+/* Channels, and so columns, in chunks whose U and M stay in the cache of a core. */
+static void plan_by_columns(layer *l, const gen_gemm_kernels *kern)
+{
+    const int64_t block = COLUMN_BLOCK / kern->mr;
+    l->block_groups = divide_up(l->groups, divide_up(l->groups, block));
+    l->k_chunk = l->ci < CHUNK_CHANNELS ? l->ci : CHUNK_CHANNELS;
+    l->chunk = divide_up(CHUNK_COLUMNS, l->panel) * l->panel;
+}
+
+static void plan_by_elements(layer *l, const gen_gemm_kernels *kern)
+{
+    int64_t floats = l->elements * l->ci * l->co_padded / 2;
+    floats = floats < MIN_BLOCK ? MIN_BLOCK : floats > MAX_BLOCK ? MAX_BLOCK : floats;
+    int64_t block = floats / (l->elements * (l->ci + l->co_padded) * kern->mr);
+    block = block < 1 ? 1 : block;
+    l->block_groups = divide_up(l->groups, divide_up(l->groups, block));
+    l->k_chunk = l->ci;
+    l->chunk = l->co_padded;
+}
+
 static layer layer_of(const gen_cpu *cpu, const gen_node *node)
 {
     const gen_gemm_kernels *kern = cpu->k->gemm;
@@ -85,36 +107,19 @@ static layer layer_of(const gen_cpu *cpu, const gen_node *node)
     l.tiles = y->dims[0] * l.tiles_y * l.tiles_x;
     l.groups = divide_up(l.tiles, kern->mr);
     l.panel = kern->vectors * kern->vector;
-    const int64_t u_floats = l.elements * l.ci * l.co_padded;
-    l.is_by_elements =
-        l.co < FEW_COLUMNS || (is_large && u_floats * (int64_t)sizeof(float) <= TRANSFORMED);
 
-    int64_t block = COLUMN_BLOCK / kern->mr;
-    if (l.is_by_elements) {
-        int64_t floats = u_floats / 2;
-        floats = floats < MIN_BLOCK / 4 ? MIN_BLOCK / 4 : floats;
-        floats = floats > MAX_BLOCK / 4 ? MAX_BLOCK / 4 : floats;
-        block = floats / (l.elements * (l.ci + l.co_padded) * kern->mr);
-    }
-    block = block < 1 ? 1 : block;
-    l.num_blocks = divide_up(l.groups, block);
-    l.block_groups = divide_up(l.groups, l.num_blocks);
-    l.num_blocks = divide_up(l.groups, l.block_groups);
-
-    const int64_t block_tiles = l.block_groups * kern->mr;
-    l.v_stride = stride_of(block_tiles * l.ci);
+    /* U of a layer may be a sixteenth of the memory limit, if there is one. */
+    const int64_t limit = (int64_t)(cpu->options.mem_limit / 16 / sizeof(float));
+    const int64_t max_u = limit && limit < MAX_U ? limit : MAX_U;
+    l.is_by_elements = l.co < FEW_COLUMNS || (is_large && l.elements * l.ci * l.co_padded <= max_u);
+    if (l.is_by_elements)
+        plan_by_elements(&l, kern);
+    else
+        plan_by_columns(&l, kern);
+    l.v_stride = stride_of(l.block_groups * kern->mr * l.ci);
+    l.m_stride = stride_of(l.block_groups * kern->mr * l.chunk);
+    l.u_stride = stride_of(l.k_chunk * l.chunk);
     l.v_size = align(l.elements * l.v_stride);
-    if (l.is_by_elements) {
-        l.k_chunk = l.ci;
-        l.chunk = l.co_padded;
-        l.m_stride = stride_of(block_tiles * l.co_padded);
-        l.u_stride = l.ci * l.co_padded;
-    } else {
-        l.k_chunk = l.ci < CHUNK_CHANNELS ? l.ci : CHUNK_CHANNELS;
-        l.chunk = divide_up(CHUNK_VECTORS * 16 / (is_large ? 2 : 1), l.panel) * l.panel;
-        l.m_stride = stride_of(block_tiles * l.chunk);
-        l.u_stride = stride_of(l.k_chunk * l.chunk);
-    }
     l.m_size = align(l.elements * l.m_stride);
     l.u_size = align(l.elements * l.u_stride);
     return l;
@@ -295,8 +300,6 @@ static void element_task(void *arg, int xi, int worker)
         multiply(j, xi, j->u + xi * l->u_stride + col * l->ci, j->m + xi * l->m_stride + col,
                  l->co_padded, panel_width(j, col), 0, l->ci);
 }
-
-enum { OUTPUT_TILES = 4 }; /* of a task of the output transform */
 
 static void output_task(void *arg, int i, int worker)
 {

@@ -149,6 +149,93 @@ static void tile2(const gen_gemm_tile *t)
 }
 #endif
 
+/* ---- packing W ------------------------------------------------------------------------------ */
+
+#if VF_WIDTH > 1
+/* Transposes 8 x 8 numbers of two bytes: element k of row j at rows + j * ld goes to out[k] + j.
+ * Rows from num_rows on are zero. */
+GEN_INLINE void transpose_halves(char *const *out, const char *rows, size_t ld, int num_rows)
+{
+    __m128i a[8], b[8];
+    for (int j = 0; j < 8; j++)
+        a[j] = j < num_rows
+                   ? _mm_loadu_si128((const __m128i *)(const void *)(rows + (size_t)j * ld))
+                   : _mm_setzero_si128();
+    for (int j = 0; j < 4; j++) {
+        b[2 * j] = _mm_unpacklo_epi16(a[j], a[j + 4]);
+        b[2 * j + 1] = _mm_unpackhi_epi16(a[j], a[j + 4]);
+    }
+    for (int j = 0; j < 4; j++) {
+        a[2 * j] = _mm_unpacklo_epi16(b[j], b[j + 4]);
+        a[2 * j + 1] = _mm_unpackhi_epi16(b[j], b[j + 4]);
+    }
+    for (int j = 0; j < 4; j++) {
+        _mm_storeu_si128((__m128i *)(void *)out[2 * j], _mm_unpacklo_epi16(a[j], a[j + 4]));
+        _mm_storeu_si128((__m128i *)(void *)out[2 * j + 1], _mm_unpackhi_epi16(a[j], a[j + 4]));
+    }
+}
+
+/* 8 x 4 numbers of four bytes: 8 k of 4 rows. */
+GEN_INLINE void transpose_floats(char *const *out, const char *rows, size_t ld, int num_rows)
+{
+    for (int k = 0; k < 8; k += 4) {
+        __m128 r[4];
+        for (int j = 0; j < 4; j++)
+            r[j] = j < num_rows ? _mm_loadu_ps((const float *)(const void *)(rows + (size_t)j * ld +
+                                                                             (size_t)k * 4))
+                                : _mm_setzero_ps();
+        _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+        for (int j = 0; j < 4; j++)
+            _mm_storeu_ps((float *)(void *)out[k + j], r[j]);
+    }
+}
+#endif
+
+static void pack_panel(void *dst, const void *w, size_t size, int num_rows, int width, int64_t ci,
+                       int64_t taps)
+{
+    const int64_t k = ci * taps;
+    const size_t ld = (size_t)k * size, row_size = (size_t)width * size;
+    const char *from = w;
+    int64_t channel = 0, tap = 0;
+    for (int64_t i = 0; i < k; i += 8) {
+        char *out[8];
+        const int count = k - i < 8 ? (int)(k - i) : 8;
+        for (int j = 0; j < count; j++) {
+            out[j] = (char *)dst + (size_t)(tap * ci + channel) * row_size;
+            if (++tap == taps) {
+                tap = 0;
+                channel++;
+            }
+        }
+        int col = 0;
+#if VF_WIDTH > 1
+        const int step = size == 2 ? 8 : 4;
+        for (; count == 8 && col < width; col += step) {
+            const char *rows = from + (size_t)col * ld + (size_t)i * size;
+            if (size == 2)
+                transpose_halves(out, rows, ld, num_rows - col);
+            else
+                transpose_floats(out, rows, ld, num_rows - col);
+            for (int j = 0; j < 8; j++)
+                out[j] += (size_t)step * size;
+        }
+#endif
+        for (; col < width; col++)
+            for (int j = 0; j < count; j++) {
+                if (col >= num_rows)
+                    memset(out[j], 0, size);
+                else if (size == 2)
+                    memcpy(out[j], from + (size_t)col * ld + (size_t)(i + j) * 2, 2);
+                else
+                    memcpy(out[j], from + (size_t)col * ld + (size_t)(i + j) * 4, 4);
+                out[j] += size;
+            }
+    }
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
 static void widen(float *dst, const void *src, gen_dtype dtype, size_t n)
 {
     size_t i = 0;
@@ -230,6 +317,7 @@ const gen_gemm_kernels GEN_KERNEL(gemm) = {
 #else
     .tile = {NULL, tile1, NULL},
 #endif
+    .pack_panel = pack_panel,
     .widen = widen,
     .pack_tile = pack_tile,
     .activate = activate,

@@ -3,8 +3,8 @@
  * A tile of A is packed as [K/8][mr][8]: eight k of a row stay together, mr rows side by side, so
  * whoever produces eight channels at a time can store them directly.  Rows of a tile that do not
  * exist are never read; k beyond the end neither.  A panel of B is [K][width], width = vectors *
- * vector.  Every element of C is one chain of multiply-adds over k, whatever the size of the tile it
- * falls into. */
+ * vector.  Every element of C is one chain of multiply-adds over k, whatever the size of the tile
+ * it falls into. */
 #ifndef GEN_CPU_KERNELS_GEMM_KERNELS_H
 #define GEN_CPU_KERNELS_GEMM_KERNELS_H
 
@@ -37,6 +37,11 @@ struct gen_gemm_kernels {
 
     /* c = init + a b + add for a panel of i vectors; [0] is unused. */
     void (*tile[3])(const gen_gemm_tile *t);
+    /* Packs a panel of B, dst [taps * ci][width], from num_rows (<= width) rows [ci * taps] of W,
+     * whose elements have `size` bytes (2 or 4) and any alignment: element c * taps + t of a row
+     * becomes row t * ci + c of the panel.  Columns of missing rows are zero. */
+    void (*pack_panel)(void *dst, const void *w, size_t size, int num_rows, int width, int64_t ci,
+                       int64_t taps);
     /* Widens n numbers (F32, F16, BF16); src is aligned to its type. */
     void (*widen)(float *dst, const void *src, gen_dtype dtype, size_t n);
     /* Packs num_rows (<= mr) rows of k floats as one tile, the last unit filled up with zeros; a
