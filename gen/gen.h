@@ -133,6 +133,8 @@ GEN_API void        gen_picture_info_free(gen_picture_info *info);
 /* The text with this key, borrowed, or NULL. */
 GEN_API const char *gen_picture_info_text(const gen_picture_info *info, const char *key);
 
+typedef struct gen_generate_params gen_generate_params;    /* below: making pictures */
+
 /* How a picture was made.  All-zero is valid; what is NULL or zero is left out of the texts, except
  * the seed. */
 typedef struct gen_picture_record {
@@ -148,6 +150,8 @@ typedef struct gen_picture_record {
     const char *model_sha256;         /* 64 hex digits */
     const char *vae_name;
     const char *precision, *backend;
+    const gen_generate_params *params;    /* resolved: its fields from eta on, where the record has
+                                             none of its own; NULL: left out */
 } gen_picture_record;
 #define GEN_PICTURE_RECORD(...) \
     ((gen_picture_record){.struct_size = sizeof(gen_picture_record), __VA_ARGS__})
@@ -263,7 +267,7 @@ typedef struct gen_progress {
 /* Not 0 stops the work with GEN_ERROR_CANCELLED. */
 typedef int (*gen_progress_fn)(void *user, const gen_progress *progress);
 
-typedef struct gen_generate_params {
+struct gen_generate_params {
     size_t      struct_size;          /* set by GEN_GENERATE_PARAMS() */
     const char *prompt;               /* UTF-8; (word:1.2), [word], BREAK are understood */
     const char *negative_prompt;      /* NULL: "" */
@@ -274,13 +278,41 @@ typedef struct gen_generate_params {
     const char *scheduler;            /* the schedule, "karras" ...; NULL: the model's */
     const char *rng;                  /* "gen", "torch-cpu", "cuda"; NULL: "gen" */
     uint64_t    seed;
-    double      eta;                  /* DDIM: 0 deterministic .. 1 */
+    double      eta;                  /* share of fresh noise, up to 1; 0: the sampler's own, less
+                                         than 0: none */
     int         clip_skip;            /* 0: the model's own; 1: last layer; 2: the one before */
     const gen_image *init_image;      /* image to image: start from this picture, or NULL */
     double      strength;             /* of the change, 0..1; 0 means 0.75.  With init_image only */
     gen_progress_fn progress;         /* NULL: none */
     void       *progress_user;
-} gen_generate_params;
+
+    /* Noise levels, instead of a schedule and a number of steps: descending, without the clean end.
+     * Borrowed while the call runs.  sigmas are sigma / alpha (flow models: times from 1 to 0, before
+     * shifting); timesteps are training times.  Both: levels, and what the network is told there. */
+    const double *sigmas, *timesteps;
+    size_t      num_sigmas, num_timesteps;
+    double      s_noise;              /* factor on fresh noise; 0: 1 */
+    double      flow_shift;           /* flow models: shift of the times; 0: the model's own */
+    const char *prediction_type;      /* "epsilon", "v_prediction", "flow_prediction", "sample", when
+                                         the model does not know better; NULL: the model's */
+
+    const char *guidance;             /* how the prompt is followed, see gen_method_at(); NULL: "cfg" */
+    double      guidance_rescale;     /* 0..1: share of the result brought to the deviation it would
+                                         have without guidance */
+    /* Guided only where low < sigma / alpha <= high (0: without limit), and in the steps of the
+     * fractions [start, stop) of all (stop 0: to the end); elsewhere as with scale 1. */
+    double      guidance_low, guidance_high, guidance_start, guidance_stop;
+    int         guidance_zero_init;   /* cfg_zero: so many first predictions are zero; 0: 1 for flow
+                                         models, none for others; less than 0: none */
+    double      apg_momentum;         /* apg: -1..1 of the change before; the paper's -0.5 for SDXL */
+    double      apg_norm;             /* apg: longest change; the paper's 15 for SDXL; 0: any */
+    double      apg_parallel;         /* apg: 0..1, share of the change along the prediction kept */
+
+    /* The starting noise moves from that of seed towards that of variation_seed, as the variation
+     * seeds of other programs do: 0 stays, 1 arrives.  Later draws follow seed. */
+    uint64_t    variation_seed;
+    double      variation_strength;
+};
 #define GEN_GENERATE_PARAMS(...) \
     ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})
 
@@ -320,9 +352,62 @@ typedef struct gen_estimate {
 GEN_API gen_status gen_estimate_run(gen_estimate *out, gen_model *model,
                                     const gen_generate_params *params, gen_error *err);
 
-/* Names for `sampler` and `scheduler`, NULL past the end; *what is one line about it. */
-GEN_API const char *gen_sampler_name(int i, const char **what);
-GEN_API const char *gen_scheduler_name(int i, const char **what);
+/* ---- methods ---------------------------------------------------------------------------------- */
+
+typedef enum gen_method_kind { GEN_METHOD_SAMPLER, GEN_METHOD_SCHEDULER, GEN_METHOD_GUIDANCE } gen_method_kind;
+
+/* What can be named in `sampler`, `scheduler` and `guidance`.  Static texts, "" where there is
+ * nothing to say.  Case, spaces, '-' and '_' do not matter in names. */
+typedef struct gen_method {
+    const char *name;
+    const char *aliases;              /* other programs' names, comma separated */
+    const char *paper;
+    const char *formula;              /* guidance: c, u are the predictions with and without prompt */
+    const char *calls;                /* samplers: network calls for n steps, without guidance */
+    const char *purpose;              /* for which models, how many steps */
+    bool        is_stochastic;        /* samplers: draws fresh noise unless told not to */
+} gen_method;
+
+/* Method i of a kind; false past the end. */
+GEN_API bool gen_method_at(gen_method *out, gen_method_kind kind, int i);
+
+/* ---- plots ------------------------------------------------------------------------------------ */
+
+typedef struct gen_plot_params {
+    size_t      struct_size;          /* set by GEN_PLOT_PARAMS() */
+    const char *model;                /* file or folder whose scheduler settings count, or NULL */
+    const char *family;               /* without a model: see gen_plot_family_at(); NULL: "sd" */
+    const char *samplers;             /* comma separated, as `sampler`; NULL: the model's own */
+    const char *schedulers;           /* comma separated, each with each sampler; NULL: its own */
+    int         num_inference_steps;  /* 0: 10 */
+    double      eta, s_noise, flow_shift;    /* as in gen_generate_params */
+    const double *sigmas, *timesteps;
+    size_t      num_sigmas, num_timesteps;
+    const char *data;                 /* trajectories: see gen_plot_data_at(); NULL: "pair" */
+    uint64_t    seed;                 /* trajectories: of the fresh noise */
+    int         width, height;        /* pixels, 200..8000; 0: 1000 x 700 */
+    gen_if_exists if_exists;
+    char       *saved_path;           /* receives the name really used; NULL if not wanted */
+    size_t      saved_path_size;
+} gen_plot_params;
+#define GEN_PLOT_PARAMS(...) \
+    ((gen_plot_params){.struct_size = sizeof(gen_plot_params), __VA_ARGS__})
+
+/* Noise levels and network times against steps, a line for each sampler and schedule, at most 12.
+ * The path ends in .svg, or in what gen_image_save() knows.  Errors: ARGUMENT for unknown names and
+ * for pairs that cannot go together; MODEL; MEMORY; OUTPUT. */
+GEN_API gen_status gen_plot_schedule(const char *path, const gen_plot_params *params,
+                                     gen_error *err);
+
+/* The ways of numbers (or of points in the plane) from noise to toy data whose exact denoiser is
+ * known, a panel for each sampler and schedule, at most 12, over the ways an exact solver takes.
+ * Errors: as gen_plot_schedule(). */
+GEN_API gen_status gen_plot_trajectory(const char *path, const gen_plot_params *params,
+                                       gen_error *err);
+
+/* Names for `family` and `data`, NULL past the end; *what (may be NULL) is one line about it. */
+GEN_API const char *gen_plot_family_at(int i, const char **what);
+GEN_API const char *gen_plot_data_at(int i, const char **what);
 
 #ifdef __cplusplus
 }

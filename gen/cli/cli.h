@@ -80,6 +80,27 @@ gen_status cli_seeds_parse(cli_seeds *seeds, const char *name, const char *text,
 uint64_t   cli_seeds_at(const cli_seeds *seeds, uint64_t i);    /* i < count */
 uint64_t   cli_random_seed(void);    /* below 2^32, as people type them */
 
+/* ---- lists and intervals (numbers.c) ---------------------------------------------------------- */
+
+enum { CLI_MAX_NUMBERS = 1000 };
+typedef struct cli_numbers {
+    double values[CLI_MAX_NUMBERS];
+    int    count;       /* 0: not given */
+} cli_numbers;
+
+/* "14.6, 6.5, 2" or "14.6 6.5 2": numbers from min to max, by commas or spaces; a last 0 behind
+ * others, the clean end of other programs' lists, is left out.  Errors: ARGUMENT. */
+gen_status cli_numbers_parse(cli_numbers *numbers, const char *name, const char *text, double min,
+                             double max, gen_error *err);
+
+/* "0.3:5.4" in noise levels, "20%:80%" in steps; either side may be empty. */
+typedef struct cli_interval {
+    double low, high;        /* levels; 0: without limit */
+    double start, stop;      /* fractions; 0: from the first, to the last */
+} cli_interval;
+gen_status cli_interval_parse(cli_interval *interval, const char *name, const char *text,
+                              gen_error *err);
+
 /* ---- suggestions (suggest.c) ----------------------------------------------------------------- */
 
 /* Edits from a to b: insert, delete, replace, swap neighbours; case is ignored. */
@@ -88,6 +109,9 @@ int cli_edit_distance(const char *a, const char *b);
  * gives candidate i, NULL past the end. */
 typedef const char *(*cli_candidate_fn)(const void *user, int i);
 const char *cli_nearest(const char *word, cli_candidate_fn next, const void *user);
+/* An error of the library about an unknown sampler, scheduler, guidance, family or data gets the
+ * option's name, the nearest name, other programs' included, and where to read on. */
+void cli_suggest_method(gen_error *err);
 
 /* ---- settings and options (options.c) -------------------------------------------------------- */
 
@@ -97,9 +121,18 @@ typedef struct cli_settings {
     const char *output, *format;
     const char *sampler, *scheduler, *rng;
     const char *precision, *gemm, *progress;
+    const char *guidance, *prediction;
+    const char *family, *data;    /* of plots */
     int         width, height, steps, batch_count, threads, clip_skip, quality;
-    double      cfg, eta;
-    cli_seeds   seeds;
+    int         zero_init;        /* less than 0: not given */
+    double      eta;              /* less than 0: not given */
+    double      cfg, s_noise, shift;
+    double      guidance_rescale, apg_momentum, apg_norm, apg_parallel;
+    double      variation_strength;
+    cli_interval guidance_interval;
+    cli_numbers sigmas, timesteps;
+    cli_seeds   seeds, variation_seeds;
+    bool        cfg_zero;
     int64_t     seed_step;
     uint64_t    mem_limit;
     bool        overwrite, verbose, quiet, json, dry_run, strict, no_metadata;
@@ -109,7 +142,13 @@ typedef struct cli_settings {
     uint64_t    given;       /* bit i: option i stood on the command line */
 } cli_settings;
 
-enum { CLI_FOR_IMAGE = 1, CLI_FOR_INFO = 2, CLI_FOR_HELP = 4, CLI_FOR_ALL = 7 };
+enum {
+    CLI_FOR_IMAGE = 1,
+    CLI_FOR_INFO = 2,
+    CLI_FOR_HELP = 4,
+    CLI_FOR_PLOT = 8,
+    CLI_FOR_ALL = 15
+};
 
 typedef enum cli_type {
     CLI_FLAG,
@@ -120,6 +159,8 @@ typedef enum cli_type {
     CLI_BYTES,
     CLI_CHOICE,
     CLI_SEEDS,
+    CLI_NUMBERS,
+    CLI_INTERVAL,
     CLI_LONG
 } cli_type;
 
@@ -137,7 +178,7 @@ typedef struct cli_option {
     bool        is_common;   /* one of those that the short help shows */
     const char *argument;    /* how help names the value */
     const char *help;
-    double      min, max;    /* CLI_INT, CLI_REAL, CLI_LONG */
+    double      min, max;    /* CLI_INT, CLI_REAL, CLI_LONG, CLI_NUMBERS */
     const cli_choice *choices;    /* CLI_CHOICE */
 } cli_option;
 
@@ -213,6 +254,7 @@ int  cli_signals_pending(void);      /* the signal's number, or 0 */
 
 int cli_image(const cli_settings *settings, cli_reporter *r);
 int cli_info(const cli_settings *settings, cli_reporter *r);
+int cli_plot(const cli_settings *settings, cli_reporter *r);
 int cli_help(const cli_settings *settings, cli_reporter *r);
 int cli_main(int argc, char **argv);    /* what the process returns */
 

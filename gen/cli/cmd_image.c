@@ -21,7 +21,7 @@ typedef struct image_run {
     char *prompt, *negative_prompt;
     char *pattern; /* of the output names */
     bool is_to_stdout;
-    uint64_t num_pictures, random_seed;
+    uint64_t num_pictures, random_seed, random_variation;
     char sha256[65]; /* "" when unknown */
     bool is_hashed;
     cli_progress progress;
@@ -127,6 +127,7 @@ static gen_status count_pictures(image_run *run, gen_error *err)
                         s->batch_count, (unsigned long long)seeds);
     run->num_pictures = seeds > 1 ? seeds : batch ? batch : 1;
     run->random_seed = seeds ? 0 : cli_random_seed();
+    run->random_variation = cli_random_seed();
     const uint64_t first = seeds ? cli_seeds_at(&s->seeds, 0) : run->random_seed;
     if (seeds <= 1 && s->seed_step > 0 &&
         (run->num_pictures - 1) > (UINT64_MAX - first) / (uint64_t)s->seed_step)
@@ -137,13 +138,29 @@ static gen_status count_pictures(image_run *run, gen_error *err)
     return GEN_OK;
 }
 
+/* Variations of one seed: the seed stays and the variation seed counts up, as in A1111. */
+static bool keeps_seed(const cli_settings *s)
+{
+    return s->variation_strength > 0 && s->seeds.count <= 1;
+}
+
 static uint64_t seed_of(const image_run *run, uint64_t i)
 {
     const cli_settings *s = run->settings;
     if (s->seeds.count > 1)
         return cli_seeds_at(&s->seeds, i);
     const uint64_t first = s->seeds.count ? cli_seeds_at(&s->seeds, 0) : run->random_seed;
-    return first + i * (uint64_t)s->seed_step;
+    return keeps_seed(s) ? first : first + i * (uint64_t)s->seed_step;
+}
+
+static uint64_t variation_seed_of(const image_run *run, uint64_t i)
+{
+    const cli_settings *s = run->settings;
+    if (s->variation_strength == 0)
+        return 0;
+    const uint64_t first =
+        s->variation_seeds.count ? cli_seeds_at(&s->variation_seeds, 0) : run->random_variation;
+    return keeps_seed(s) ? first + i * (uint64_t)s->seed_step : first;
 }
 
 /* ---- names
@@ -223,23 +240,22 @@ typedef struct record_texts {
     char *parameters, *json;
 } record_texts;
 
-static gen_status make_record(record_texts *out, const image_run *run, uint64_t seed,
+static gen_status make_record(record_texts *out, const image_run *run, const gen_generate_params *p,
                               gen_error *err)
 {
     const cli_settings *s = run->settings;
-    const gen_generate_params *p = &run->params;
     const char *vae = s->vae ? strrchr(s->vae, '/') : NULL;
     const gen_picture_record record =
         GEN_PICTURE_RECORD(.prompt = p->prompt, .negative_prompt = p->negative_prompt,
                            .num_inference_steps = p->num_inference_steps, .sampler = p->sampler,
                            .scheduler = p->scheduler, .rng = p->rng,
-                           .guidance_scale = p->guidance_scale, .seed = seed, .width = p->width,
+                           .guidance_scale = p->guidance_scale, .seed = p->seed, .width = p->width,
                            .height = p->height, .clip_skip = p->clip_skip,
                            .model_name = gen_model_get_info(run->model)->name,
                            .model_sha256 = run->sha256[0] ? run->sha256 : NULL,
                            .vae_name = vae ? vae + 1 : s->vae,
                            .precision = s->precision ? s->precision : "auto",
-                           .backend = gen_context_backend(run->context));
+                           .backend = gen_context_backend(run->context), .params = p);
     const gen_status status = gen_picture_record_text(&out->parameters, &record, err);
     return status ? status : gen_picture_record_json(&out->json, &record, err);
 }
@@ -279,15 +295,20 @@ static void print_result(const image_run *run, const char *saved, uint64_t seed,
     fflush(stdout);
 }
 
-static void say_result(const image_run *run, const char *path, const char *saved, uint64_t seed,
-                       const gen_generate_stats *stats)
+static void say_result(const image_run *run, const char *path, const char *saved,
+                       const gen_generate_params *p, const gen_generate_stats *stats)
 {
     cli_reporter *r = run->reporter;
     if (!run->is_to_stdout && strcmp(path, saved) != 0)
         cli_report(r, GEN_LOG_NOTE, "%s exists; wrote %s (-y replaces)", path, saved);
     const double total = stats->load_seconds + stats->encode_seconds +
                          stats->num_steps * stats->step_seconds + stats->decode_seconds;
-    cli_report(r, GEN_LOG_NOTE, "%s: seed %llu, %.2f s", saved, (unsigned long long)seed, total);
+    char variation[48] = "";
+    if (p->variation_strength > 0)
+        snprintf(variation, sizeof variation, ", variation %llu",
+                 (unsigned long long)p->variation_seed);
+    cli_report(r, GEN_LOG_NOTE, "%s: seed %llu%s, %.2f s", saved, (unsigned long long)p->seed,
+               variation, total);
     cli_report(r, GEN_LOG_DEBUG, "load %.2f s, prompt %.2f s, %d steps at %.3f s, decoding %.2f s",
                stats->load_seconds, stats->encode_seconds, stats->num_steps, stats->step_seconds,
                stats->decode_seconds);
@@ -313,6 +334,7 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
     record_texts texts = {0};
     gen_generate_params params = run->params;
     params.seed = seed;
+    params.variation_seed = variation_seed_of(run, i);
     gen_status status = name_picture(&path, run, i, err);
     if (status)
         return status;
@@ -321,12 +343,12 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
     cli_progress_end(&run->progress);
     if (!status) {
         hash_model(run);
-        status = make_record(&texts, run, seed, err);
+        status = make_record(&texts, run, &params, err);
     }
     if (!status)
         status = save(run, image, path, &texts, saved, err);
     if (!status) {
-        say_result(run, path, saved, seed, &stats);
+        say_result(run, path, saved, &params, &stats);
         print_result(run, saved, seed, &texts, &stats);
         cli_progress_done(&run->progress, saved);
     }
@@ -397,30 +419,46 @@ static void print_plan_json(const image_run *run, const gen_estimate *e)
 /* ---- all of it
  * ------------------------------------------------------------------------------------- */
 
-static const char *sampler_at(const void *user, int i)
+static void set_sampling(gen_generate_params *p, const cli_settings *s)
 {
-    (void)user;
-    return gen_sampler_name(i, NULL);
+    p->eta = s->eta == 0 ? -1 : s->eta > 0 ? s->eta : 0;
+    p->sigmas = s->sigmas.count ? s->sigmas.values : NULL;
+    p->num_sigmas = (size_t)s->sigmas.count;
+    p->timesteps = s->timesteps.count ? s->timesteps.values : NULL;
+    p->num_timesteps = (size_t)s->timesteps.count;
+    p->s_noise = s->s_noise;
+    p->flow_shift = s->shift;
+    p->prediction_type = s->prediction;
+    p->guidance = s->guidance ? s->guidance : s->cfg_zero ? "cfg_zero" : NULL;
+    p->guidance_rescale = s->guidance_rescale;
+    p->guidance_low = s->guidance_interval.low;
+    p->guidance_high = s->guidance_interval.high;
+    p->guidance_start = s->guidance_interval.start;
+    p->guidance_stop = s->guidance_interval.stop;
+    p->guidance_zero_init = s->zero_init == 0 ? -1 : s->zero_init > 0 ? s->zero_init : 0;
+    p->apg_momentum = s->apg_momentum;
+    p->apg_norm = s->apg_norm;
+    p->apg_parallel = s->apg_parallel;
+    p->variation_strength = s->variation_strength;
 }
 
-static const char *scheduler_at(const void *user, int i)
+/* Options that contradict each other, or that nothing would read. */
+static gen_status check_sampling(const cli_settings *s, gen_error *err)
 {
-    (void)user;
-    return gen_scheduler_name(i, NULL);
-}
-
-/* A refused name gets the nearest one as a suggestion. */
-static void suggest_name(gen_error *err, const char *option, const char *name,
-                         cli_candidate_fn candidates)
-{
-    char quoted[64];
-    if (!name || snprintf(quoted, sizeof quoted, "\"%s\"", name) >= (int)sizeof quoted ||
-        !strstr(err->message, quoted))
-        return;
-    const char *nearest = cli_nearest(name, candidates, NULL);
-    if (nearest)
-        snprintf(err->message, sizeof err->message, "%s: \"%s\" is not known; did you mean %s?",
-                 option, name, nearest);
+    const int listed = s->sigmas.count ? s->sigmas.count : s->timesteps.count;
+    if (listed && s->steps && s->steps != listed)
+        return cli_fail(err, GEN_ERROR_ARGUMENT, "--steps %d and --%s with %d levels contradict",
+                        s->steps, s->sigmas.count ? "sigmas" : "timesteps", listed);
+    if (s->cfg_zero && s->guidance)
+        return cli_fail(err, GEN_ERROR_ARGUMENT, "--cfg-zero and --guidance %s contradict",
+                        s->guidance);
+    if (s->variation_seeds.count > 1)
+        return cli_fail(err, GEN_ERROR_ARGUMENT, "--variation-seed: %llu seeds, expected one",
+                        (unsigned long long)s->variation_seeds.count);
+    if (s->variation_seeds.count && s->variation_strength == 0)
+        return cli_fail(err, GEN_ERROR_ARGUMENT,
+                        "--variation-seed has no effect without --variation-strength (0..1)");
+    return GEN_OK;
 }
 
 static gen_status resolve(image_run *run, gen_error *err)
@@ -430,14 +468,12 @@ static gen_status resolve(image_run *run, gen_error *err)
         GEN_GENERATE_PARAMS(.prompt = run->prompt, .negative_prompt = run->negative_prompt,
                             .width = s->width, .height = s->height, .num_inference_steps = s->steps,
                             .guidance_scale = s->cfg, .sampler = s->sampler,
-                            .scheduler = s->scheduler, .rng = s->rng, .eta = s->eta,
-                            .clip_skip = s->clip_skip, .progress = cli_progress_update,
-                            .progress_user = &run->progress);
+                            .scheduler = s->scheduler, .rng = s->rng, .clip_skip = s->clip_skip,
+                            .progress = cli_progress_update, .progress_user = &run->progress);
+    set_sampling(&run->params, s);
     const gen_status status = gen_resolve(&run->params, run->model, err);
-    if (status == GEN_ERROR_ARGUMENT) {
-        suggest_name(err, "--sampler", s->sampler, sampler_at);
-        suggest_name(err, "--scheduler", s->scheduler, scheduler_at);
-    }
+    if (status == GEN_ERROR_ARGUMENT)
+        cli_suggest_method(err);
     return status;
 }
 
@@ -475,9 +511,10 @@ static gen_status check_output(const image_run *run, gen_error *err)
 static gen_status prepare(image_run *run, gen_error *err)
 {
     gen_status status;
-    if ((status = read_prompts(run, err)) || (status = count_pictures(run, err)) ||
-        (status = choose_pattern(run, err)) || (status = open_model(run, err)) ||
-        (status = resolve(run, err)) || (status = check_output(run, err)))
+    if ((status = read_prompts(run, err)) || (status = check_sampling(run->settings, err)) ||
+        (status = count_pictures(run, err)) || (status = choose_pattern(run, err)) ||
+        (status = open_model(run, err)) || (status = resolve(run, err)) ||
+        (status = check_output(run, err)))
         return status;
     return GEN_OK;
 }

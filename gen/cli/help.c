@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { HELP_COLUMN = 30 };
+enum { HELP_COLUMN = 30, TEXT_COLUMN = 20, PAGE_WIDTH = 100 };
 
 static void print_option(FILE *f, const cli_option *o)
 {
@@ -44,6 +44,11 @@ void cli_help_short(FILE *f, const cli_command *command)
     print_usage(f, command);
     fputc('\n', f);
     print_options(f, command->bit, is_image);
+    if (command->bit == CLI_FOR_PLOT)
+        fputs("\n-o names a file: .svg, .png, .jpg or .ppm.  --sampler and --scheduler may be "
+              "lists,\n"
+              "a,b,c.  `gen help plot` has examples, families and toy data.\n",
+              f);
     if (!is_image)
         return;
     fputs("\n"
@@ -99,23 +104,113 @@ static void topic_prompts(FILE *f)
           f);
 }
 
-static void print_names(FILE *f, const char *(*at)(int i, const char **what))
+/* Words from column `indent` on, on as many lines as they need. */
+static void print_wrapped(FILE *f, int indent, const char *text)
 {
-    const char *name, *what = "";
-    for (int i = 0; (name = at(i, &what)); i++)
-        fprintf(f, "  %-18s %s\n", name, what);
+    int column = indent;
+    while (*text) {
+        const int n = (int)strcspn(text, " ");
+        if (column > indent && column + 1 + n > PAGE_WIDTH) {
+            fprintf(f, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            fputc(' ', f);
+            column++;
+        }
+        fprintf(f, "%.*s", n, text);
+        column += n;
+        text += n;
+        text += strspn(text, " ");
+    }
+    fputc('\n', f);
+}
+
+/* A line or more behind the name's column: "formula  u + g (c - u)". */
+static void print_more(FILE *f, const char *what, const char *text)
+{
+    if (!*text)
+        return;
+    fprintf(f, "%*s%s", TEXT_COLUMN, "", what);
+    print_wrapped(f, TEXT_COLUMN + (int)strlen(what), text);
+}
+
+static void print_methods(FILE *f, gen_method_kind kind)
+{
+    gen_method m;
+    for (int i = 0; gen_method_at(&m, kind, i); i++) {
+        char source[256];
+        fprintf(f, "  %-*s", TEXT_COLUMN - 2, m.name);
+        if ((int)strlen(m.name) > TEXT_COLUMN - 3)
+            fprintf(f, "\n%*s", TEXT_COLUMN, "");
+        print_wrapped(f, TEXT_COLUMN, m.purpose);
+        snprintf(source, sizeof source, "%s%s%s%s%s", m.calls,
+                 *m.calls ? " network calls for n steps" : "",
+                 m.is_stochastic ? ", fresh noise" : "", *m.calls && *m.paper ? "; " : "", m.paper);
+        print_more(f, "", m.formula);
+        print_more(f, "", source);
+        print_more(f, "also ", m.aliases);
+    }
 }
 
 static void topic_samplers(FILE *f)
 {
-    fputs("Samplers (--sampler); default: what the model's own settings say\n\n", f);
-    print_names(f, gen_sampler_name);
+    fputs(
+        "Samplers (--sampler); default: what the model's own settings say.  A name may end with a\n"
+        "schedule's, as \"DPM++ 2M Karras\".  Guidance asks the network twice for each call.\n"
+        "`gen plot trajectory --sampler euler,heun -o t.png` shows them at work.\n\n",
+        f);
+    print_methods(f, GEN_METHOD_SAMPLER);
 }
 
 static void topic_schedulers(FILE *f)
 {
-    fputs("Schedules (--scheduler); default: what the model's own settings say\n\n", f);
-    print_names(f, gen_scheduler_name);
+    fputs("Schedules (--scheduler); default: what the model's own settings say.  --sigmas and\n"
+          "--timesteps give the levels one by one.\n"
+          "`gen plot schedule --scheduler karras,simple -o s.png` compares them.\n\n",
+          f);
+    print_methods(f, GEN_METHOD_SCHEDULER);
+}
+
+static void topic_guidance(FILE *f)
+{
+    fputs("Guidance (--guidance); default: cfg.  c and u are the network's predictions with the "
+          "prompt\n"
+          "and with the negative prompt, g is --cfg.  Where g is 1 the network is asked once.\n\n",
+          f);
+    print_methods(f, GEN_METHOD_GUIDANCE);
+    fputs(
+        "\nWith each of them\n\n"
+        "  --guidance-rescale 0.7       brings the result back to the spread of c (Lin et al. "
+        "2024);\n"
+        "                               for zero-SNR models, and against over-exposure\n"
+        "  --guidance-interval 0.3:5.4  guides at these noise levels sigma / alpha only\n"
+        "                               (Kynkaanniemi et al. 2024); 0%:80% counts steps instead\n",
+        f);
+}
+
+static void print_named(FILE *f, const char *(*at)(int i, const char **what))
+{
+    const char *name, *what = "";
+    for (int i = 0; (name = at(i, &what)); i++)
+        fprintf(f, "  %-14s %s\n", name, what);
+}
+
+static void topic_plot(FILE *f)
+{
+    fputs("Plots of the sampler layer\n\n"
+          "  gen plot schedule --scheduler karras,simple,beta --steps 12 -o schedule.png\n"
+          "  gen plot schedule -m sd3/ --shift 5 -o flow.svg\n"
+          "  gen plot trajectory --sampler euler,heun,dpmpp_2m --steps 6 -o ways.png\n\n"
+          "schedule draws noise levels and network times against steps; trajectory lets samplers "
+          "work\n"
+          "on toy data whose exact denoiser is known (grey: the exact way).  Lists are drawn each "
+          "with\n"
+          "each.  The name ends in .svg, .png, .jpg or .ppm.\n\n"
+          "Settings are those of a model (-m) or of a family (--family, default sd):\n\n",
+          f);
+    print_named(f, gen_plot_family_at);
+    fputs("\nToy data (--data):\n\n", f);
+    print_named(f, gen_plot_data_at);
 }
 
 static void topic_exit(FILE *f)
@@ -152,6 +247,8 @@ static const struct {
     {"prompts", "weights, long prompts, prompts from files", topic_prompts},
     {"samplers", "the values of --sampler", topic_samplers},
     {"schedulers", "the values of --scheduler", topic_schedulers},
+    {"guidance", "the values of --guidance, and what goes with them", topic_guidance},
+    {"plot", "families and toy data of `gen plot`", topic_plot},
     {"exit", "exit codes", topic_exit},
     {"environment", "variables", topic_environment},
 };

@@ -8,6 +8,8 @@ static const cli_command commands[] = {
     {"image", CLI_FOR_IMAGE, "gen [image] [options] PROMPT...", "makes pictures from text",
      cli_image},
     {"info", CLI_FOR_INFO, "gen info MODEL|PICTURE...", "what it is, how it was made", cli_info},
+    {"plot", CLI_FOR_PLOT, "gen plot schedule|trajectory", "draws samplers and schedules",
+     cli_plot},
     {"help", CLI_FOR_HELP, "gen help [TOPIC]", "output, prompts, samplers, ...", cli_help},
 };
 

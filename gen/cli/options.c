@@ -15,6 +15,18 @@
 static const cli_choice rngs[] = {
     {"gen", "gen"},         {"torch-cpu", "torch-cpu"}, {"cuda", "cuda"},   {"cpu", "torch-cpu"},
     {"comfy", "torch-cpu"}, {"a1111", "cuda"},          {"philox", "cuda"}, {NULL, NULL}};
+static const cli_choice predictions[] = {{"epsilon", "epsilon"},
+                                         {"v_prediction", "v_prediction"},
+                                         {"flow_prediction", "flow_prediction"},
+                                         {"sample", "sample"},
+                                         {"eps", "epsilon"},
+                                         {"v", "v_prediction"},
+                                         {"v-prediction", "v_prediction"},
+                                         {"velocity", "v_prediction"},
+                                         {"flow", "flow_prediction"},
+                                         {"flow-prediction", "flow_prediction"},
+                                         {"x0", "sample"},
+                                         {NULL, NULL}};
 static const cli_choice formats[] = {
     {"png", "png"}, {"jpg", "jpg"}, {"ppm", "ppm"}, {"jpeg", "jpg"}, {NULL, NULL}};
 static const cli_choice precisions[] = {{"auto", "auto"}, {"f32", "f32"}, {NULL, NULL}};
@@ -28,25 +40,62 @@ static const cli_option options[] = {
      "what to draw; @FILE is the text of a file"},
     {"negative-prompt", 'n', CLI_TEXT, FIELD(negative_prompt), CLI_FOR_IMAGE, true, "TEXT",
      "what to keep out of it"},
-    {"model", 'm', CLI_PATH, FIELD(model), CLI_FOR_IMAGE | CLI_FOR_INFO, true, "PATH",
-     "a .safetensors file or a diffusers folder"},
-    {"output", 'o', CLI_PATH, FIELD(output), CLI_FOR_IMAGE, true, "NAME",
+    {"model", 'm', CLI_PATH, FIELD(model), CLI_FOR_IMAGE | CLI_FOR_INFO | CLI_FOR_PLOT, true,
+     "PATH", "a .safetensors file or a diffusers folder"},
+    {"output", 'o', CLI_PATH, FIELD(output), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "NAME",
      "file, folder, {seed} template; `gen help output`"},
-    {"width", 'W', CLI_INT, FIELD(width), CLI_FOR_IMAGE, true, "N", "width in pixels", 1, 65536},
-    {"height", 'H', CLI_INT, FIELD(height), CLI_FOR_IMAGE, true, "N", "height in pixels", 1, 65536},
-    {"seed", 's', CLI_SEEDS, FIELD(seeds), CLI_FOR_IMAGE, true, "LIST",
+    {"width", 'W', CLI_INT, FIELD(width), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "N",
+     "width in pixels", 1, 65536},
+    {"height", 'H', CLI_INT, FIELD(height), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "N",
+     "height in pixels", 1, 65536},
+    {"seed", 's', CLI_SEEDS, FIELD(seeds), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "LIST",
      "42, a list 1,2,5..9, or random (default)"},
     {"batch-count", 'b', CLI_INT, FIELD(batch_count), CLI_FOR_IMAGE, true, "N",
      "number of pictures", 1, 1000000},
-    {"steps", 0, CLI_INT, FIELD(steps), CLI_FOR_IMAGE, true, "N", "number of sampling steps", 1,
-     1000},
+    {"steps", 0, CLI_INT, FIELD(steps), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "N",
+     "number of sampling steps", 1, 1000},
     {"cfg", 0, CLI_REAL, FIELD(cfg), CLI_FOR_IMAGE, true, "X", "guidance scale; 1 is none", 0.01,
      1000},
-    {"sampler", 0, CLI_TEXT, FIELD(sampler), CLI_FOR_IMAGE, true, "NAME",
+    {"sampler", 0, CLI_TEXT, FIELD(sampler), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "NAME",
      "the solver; see `gen help samplers`"},
-    {"scheduler", 0, CLI_TEXT, FIELD(scheduler), CLI_FOR_IMAGE, false, "NAME",
+    {"scheduler", 0, CLI_TEXT, FIELD(scheduler), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "NAME",
      "the noise levels; see `gen help schedulers`"},
-    {"eta", 0, CLI_REAL, FIELD(eta), CLI_FOR_IMAGE, false, "X", "fresh noise in DDIM steps", 0, 1},
+    {"eta", 0, CLI_REAL, FIELD(eta), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "X",
+     "share of fresh noise in a step; 0 is none", 0, 1},
+    {"sigmas", 0, CLI_NUMBERS, FIELD(sigmas), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "LIST",
+     "noise levels, no schedule: 14.6,4.1,1.2,0.3", 0, 1e6},
+    {"timesteps", 0, CLI_NUMBERS, FIELD(timesteps), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "LIST",
+     "training times, no schedule: 999,759,499,259", 0, 1e5},
+    {"s-noise", 0, CLI_REAL, FIELD(s_noise), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "X",
+     "factor on fresh noise; default 1", 0.01, 100},
+    {"shift", 0, CLI_REAL, FIELD(shift), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, "X",
+     "flow models: more steps at high noise", 0.01, 1000},
+    {"guidance", 0, CLI_TEXT, FIELD(guidance), CLI_FOR_IMAGE, false, "NAME",
+     "how --cfg is applied; see `gen help guidance`"},
+    {"guidance-rescale", 0, CLI_REAL, FIELD(guidance_rescale), CLI_FOR_IMAGE, false, "X",
+     "against over-exposure at a high --cfg; often 0.7", 0, 1},
+    {"guidance-interval", 0, CLI_INTERVAL, FIELD(guidance_interval), CLI_FOR_IMAGE, false, "A:B",
+     "guide at these noise levels only, or steps: 0%:80%"},
+    {"cfg-zero", 0, CLI_FLAG, FIELD(cfg_zero), CLI_FOR_IMAGE, false, NULL,
+     "the same as --guidance cfg_zero"},
+    {"zero-init", 0, CLI_INT, FIELD(zero_init), CLI_FOR_IMAGE, false, "N",
+     "cfg_zero: leave out N steps; default: 1 for flow", 0, 1000},
+    {"apg-momentum", 0, CLI_REAL, FIELD(apg_momentum), CLI_FOR_IMAGE, false, "X",
+     "apg: share of the last change; -0.5 for SDXL", -1, 1},
+    {"apg-norm", 0, CLI_REAL, FIELD(apg_norm), CLI_FOR_IMAGE, false, "X",
+     "apg: largest change; 15 for SDXL, default any", 0, 1e6},
+    {"apg-parallel", 0, CLI_REAL, FIELD(apg_parallel), CLI_FOR_IMAGE, false, "X",
+     "apg: share kept along the prediction; default 0", 0, 1},
+    {"prediction", 0, CLI_CHOICE, FIELD(prediction), CLI_FOR_IMAGE, false, "NAME",
+     "what the model predicts: epsilon, v, flow, sample", 0, 0, predictions},
+    {"variation-seed", 0, CLI_SEEDS, FIELD(variation_seeds), CLI_FOR_IMAGE, false, "N",
+     "another seed to move towards; with -b it counts up"},
+    {"variation-strength", 0, CLI_REAL, FIELD(variation_strength), CLI_FOR_IMAGE, false, "X",
+     "how far: 0 keeps --seed, 1 arrives", 0, 1},
+    {"family", 0, CLI_TEXT, FIELD(family), CLI_FOR_PLOT, true, "NAME",
+     "without -m: models like sd, sd3, wan; `gen help plot`"},
+    {"data", 0, CLI_TEXT, FIELD(data), CLI_FOR_PLOT, true, "NAME",
+     "trajectory: toy data; `gen help plot`"},
     {"rng", 0, CLI_CHOICE, FIELD(rng), CLI_FOR_IMAGE, false, "NAME",
      "noise of gen (default), torch-cpu or cuda", 0, 0, rngs},
     {"seed-step", 0, CLI_LONG, FIELD(seed_step), CLI_FOR_IMAGE, false, "N",
@@ -60,7 +109,7 @@ static const cli_option options[] = {
      "png, jpg or ppm; default: as the name ends", 0, 0, formats},
     {"quality", 0, CLI_INT, FIELD(quality), CLI_FOR_IMAGE, false, "N", "of a JPEG; default 92", 1,
      100},
-    {"overwrite", 'y', CLI_FLAG, FIELD(overwrite), CLI_FOR_IMAGE, false, NULL,
+    {"overwrite", 'y', CLI_FLAG, FIELD(overwrite), CLI_FOR_IMAGE | CLI_FOR_PLOT, false, NULL,
      "replace files; else cat.png becomes cat-1.png"},
     {"no-metadata", 0, CLI_FLAG, FIELD(no_metadata), CLI_FOR_IMAGE, false, NULL,
      "keep prompt and settings out of the file"},
@@ -80,10 +129,10 @@ static const cli_option options[] = {
      "results on stdout as JSON, one object a line"},
     {"progress", 0, CLI_CHOICE, FIELD(progress), CLI_FOR_IMAGE, false, "NAME",
      "auto, none or json (events, one object a line)", 0, 0, progresses},
-    {"quiet", 'q', CLI_FLAG, FIELD(quiet), CLI_FOR_IMAGE | CLI_FOR_INFO, false, NULL,
+    {"quiet", 'q', CLI_FLAG, FIELD(quiet), CLI_FOR_IMAGE | CLI_FOR_PLOT | CLI_FOR_INFO, false, NULL,
      "say nothing but errors"},
-    {"verbose", 'v', CLI_FLAG, FIELD(verbose), CLI_FOR_IMAGE | CLI_FOR_INFO, false, NULL,
-     "say more"},
+    {"verbose", 'v', CLI_FLAG, FIELD(verbose), CLI_FOR_IMAGE | CLI_FOR_PLOT | CLI_FOR_INFO, false,
+     NULL, "say more"},
     {"help", 'h', CLI_FLAG, FIELD(help), CLI_FOR_ALL, false, NULL, "short help"},
     {"help-all", 0, CLI_FLAG, FIELD(help_all), CLI_FOR_ALL, false, NULL, "every option"},
     {"version", 0, CLI_FLAG, FIELD(version), CLI_FOR_ALL, false, NULL, "version of the program"},
@@ -105,6 +154,11 @@ static const struct {
     {"batch", "batch-count"},
     {"yes", "overwrite"},
     {"schedule", "scheduler"},
+    {"flow-shift", "shift"},
+    {"prediction-type", "prediction"},
+    {"cfg-rescale", "guidance-rescale"},
+    {"subseed", "variation-seed"},
+    {"subseed-strength", "variation-strength"},
 };
 
 enum { NUM_ALIASES = sizeof aliases / sizeof aliases[0], FIRST_CODE = 256 };
@@ -239,6 +293,10 @@ gen_status cli_set_option(cli_settings *settings, const cli_option *o, const cha
         return set_choice(field, o, name, text, err);
     case CLI_SEEDS:
         return cli_seeds_parse(field, name, text, err);
+    case CLI_NUMBERS:
+        return cli_numbers_parse(field, name, text, o->min, o->max, err);
+    case CLI_INTERVAL:
+        return cli_interval_parse(field, name, text, err);
     }
     return GEN_OK;
 }
@@ -389,13 +447,11 @@ static gen_status read_variables(cli_settings *s, gen_error *err)
 gen_status cli_parse(cli_settings *settings, const char **words, int argc, char **argv,
                      gen_error *err)
 {
-    cli_settings s = {0};
-    s.seed_step = 1;
-    gen_status status = read_line(&s, words, argc, argv, err);
-    if (!status && !s.help && !s.help_all && !s.version)
-        status = read_variables(&s, err);
+    *settings = (cli_settings){.seed_step = 1, .eta = -1, .zero_init = -1};
+    gen_status status = read_line(settings, words, argc, argv, err);
+    if (!status && !settings->help && !settings->help_all && !settings->version)
+        status = read_variables(settings, err);
     /* Even a refused line tells how the error should be written. */
-    *settings = s;
     return status;
 }
 

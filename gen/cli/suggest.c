@@ -2,6 +2,7 @@
 #include "gen/cli/cli.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_LENGTH = 48 };
@@ -62,4 +63,78 @@ const char *cli_nearest(const char *word, cli_candidate_fn next, const void *use
         }
     }
     return best;
+}
+
+/* ---- names of methods -------------------------------------------------------------------------
+ */
+
+enum { MAX_NAMES = 400, MAX_NAME = 64 };
+
+typedef struct names {
+    char text[MAX_NAMES][MAX_NAME];
+    int count;
+} names;
+
+static void add_names(names *list, const char *text)
+{
+    while (*text && list->count < MAX_NAMES) {
+        const size_t n = strcspn(text, ",");
+        if (n > 0 && n < MAX_NAME) {
+            memcpy(list->text[list->count], text, n);
+            list->text[list->count++][n] = '\0';
+        }
+        text += n;
+        text += strspn(text, ", ");
+    }
+}
+
+static const char *name_at(const void *user, int i)
+{
+    const names *list = user;
+    return i < list->count ? list->text[i] : NULL;
+}
+
+static void fill_names(names *list, const char *what)
+{
+    static const char *const kinds[] = {"sampler", "scheduler", "guidance"};
+    const char *name;
+    gen_method m;
+    list->count = 0;
+    for (int kind = 0; kind < 3; kind++)
+        for (int i = 0;
+             strcmp(what, kinds[kind]) == 0 && gen_method_at(&m, (gen_method_kind)kind, i); i++) {
+            add_names(list, m.name);
+            add_names(list, m.aliases);
+        }
+    for (int i = 0; strcmp(what, "family") == 0 && (name = gen_plot_family_at(i, NULL)); i++)
+        add_names(list, name);
+    for (int i = 0; strcmp(what, "data") == 0 && (name = gen_plot_data_at(i, NULL)); i++)
+        add_names(list, name);
+}
+
+void cli_suggest_method(gen_error *err)
+{
+    char what[16], word[MAX_NAME];
+    int end = 0;
+    if (sscanf(err->message, "%15[a-z]: \"%63[^\"]\" is not known%n", what, word, &end) != 2 ||
+        !end)
+        return;
+    names *list = malloc(sizeof *list);
+    if (!list)
+        return;
+    fill_names(list, what);
+    const char *nearest = cli_nearest(word, name_at, list);
+    const bool is_method = strcmp(what, "family") != 0 && strcmp(what, "data") != 0;
+    if (list->count > 0) {
+        char hint[sizeof err->hint];
+        memcpy(hint, err->hint, sizeof hint);
+        cli_fail(err, err->status, "--%s: \"%s\" is not known%s%s%s", what, word,
+                 nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+        if (is_method)
+            cli_hint(err, "`gen help %s%s` lists them", what,
+                     strcmp(what, "guidance") == 0 ? "" : "s");
+        else
+            cli_hint(err, "%s", hint);
+    }
+    free(list);
 }

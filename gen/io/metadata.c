@@ -7,6 +7,7 @@
 #include "gen/io/io.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -127,8 +128,75 @@ static gen_picture_record copy_record(const gen_picture_record *record)
     return r;
 }
 
+/* The parameters of a record, cut or filled up to what this library knows. */
+static gen_generate_params params_of(const gen_picture_record *r)
+{
+    gen_generate_params p = {0};
+    if (r->params)
+        memcpy(&p, r->params,
+               r->params->struct_size < sizeof p ? r->params->struct_size : sizeof p);
+    return p;
+}
+
+static void add_number(gen_string *b, bool *is_first, const char *name, double value)
+{
+    char number[64];
+    snprintf(number, sizeof number, "%.6g", value);
+    if (value != 0)
+        add_pair(b, is_first, name, number);
+}
+
+static void add_list(gen_string *b, bool *is_first, const char *name, const double *list,
+                     size_t count)
+{
+    gen_string text = {0};
+    char number[64];
+    for (size_t i = 0; i < count; i++) {
+        snprintf(number, sizeof number, "%s%.9g", i ? ", " : "", list[i]);
+        add_string(&text, number);
+    }
+    b->is_out_of_memory |= text.is_out_of_memory;
+    add_pair(b, is_first, name, text.text);
+    gen_free(text.text);
+}
+
+/* What is not as usual; numbers that others write have their names. */
+static void add_sampling(gen_string *b, bool *is_first, const gen_generate_params *p)
+{
+    char text[96];
+    add_number(b, is_first, "Eta", fmax(p->eta, 0));
+    add_number(b, is_first, "Sigma noise", p->s_noise == 1 ? 0 : p->s_noise);
+    add_number(b, is_first, "Shift", p->flow_shift);
+    add_list(b, is_first, "Sigmas", p->sigmas, p->num_sigmas);
+    add_list(b, is_first, "Timesteps", p->timesteps, p->num_timesteps);
+    if (p->prediction_type && strcmp(p->prediction_type, "epsilon") != 0)
+        add_pair(b, is_first, "Prediction type", p->prediction_type);
+    if (p->guidance && strcmp(p->guidance, "cfg") != 0)
+        add_pair(b, is_first, "Guidance", p->guidance);
+    add_number(b, is_first, "Guidance rescale", p->guidance_rescale);
+    if (p->guidance_low > 0 || p->guidance_high > 0) {
+        snprintf(text, sizeof text, "%.6g to %.6g", p->guidance_low, p->guidance_high);
+        add_pair(b, is_first, "Guidance interval", text);
+    }
+    if (p->guidance_start > 0 || p->guidance_stop > 0) {
+        snprintf(text, sizeof text, "%.6g%% to %.6g%%", 100 * p->guidance_start,
+                 100 * (p->guidance_stop > 0 ? p->guidance_stop : 1));
+        add_pair(b, is_first, "Guidance steps", text);
+    }
+    add_number(b, is_first, "Guidance zero init", fmax(p->guidance_zero_init, 0));
+    add_number(b, is_first, "APG momentum", p->apg_momentum);
+    add_number(b, is_first, "APG norm", p->apg_norm);
+    add_number(b, is_first, "APG parallel", p->apg_parallel);
+    if (p->variation_strength > 0) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)p->variation_seed);
+        add_pair(b, is_first, "Variation seed", text);
+        add_number(b, is_first, "Variation seed strength", p->variation_strength);
+    }
+}
+
 static void add_settings(gen_string *b, const gen_picture_record *r)
 {
+    const gen_generate_params p = params_of(r);
     char number[64];
     bool is_first = true;
     if (r->num_inference_steps > 0) {
@@ -157,6 +225,7 @@ static void add_settings(gen_string *b, const gen_picture_record *r)
         snprintf(number, sizeof number, "%d", r->clip_skip);
         add_pair(b, &is_first, "Clip skip", number);
     }
+    add_sampling(b, &is_first, &p);
     add_pair(b, &is_first, "RNG", common_name(r->rng));
     add_pair(b, &is_first, "Version", "gen " VERSION);
 }
@@ -205,28 +274,70 @@ static bool set_positive(json_t *object, const char *key, int value)
 }
 
 /* JSON numbers of jansson are signed, so a seed in the upper half is a string. */
-static bool set_seed(json_t *object, uint64_t seed)
+static bool set_seed(json_t *object, const char *key, uint64_t seed)
 {
     char digits[32];
     if (seed <= INT64_MAX)
-        return set(object, "seed", json_integer((json_int_t)seed));
+        return set(object, key, json_integer((json_int_t)seed));
     snprintf(digits, sizeof digits, "%llu", (unsigned long long)seed);
-    return set(object, "seed", json_string(digits));
+    return set(object, key, json_string(digits));
+}
+
+static bool set_number(json_t *object, const char *key, double value)
+{
+    return value == 0 || set(object, key, json_real(value));
+}
+
+static bool set_list(json_t *object, const char *key, const double *list, size_t count)
+{
+    json_t *array = count ? json_array() : NULL;
+    if (!count)
+        return true;
+    for (size_t i = 0; array && i < count; i++)
+        if (json_array_append_new(array, json_real(list[i])) != 0) {
+            json_decref(array);
+            return false;
+        }
+    return array && set(object, key, array);
+}
+
+static bool fill_sampling(json_t *o, const gen_generate_params *p)
+{
+    return set_number(o, "eta", p->eta) && set_number(o, "s_noise", p->s_noise) &&
+           set_number(o, "flow_shift", p->flow_shift) &&
+           set_list(o, "sigmas", p->sigmas, p->num_sigmas) &&
+           set_list(o, "timesteps", p->timesteps, p->num_timesteps) &&
+           set_string(o, "prediction_type", p->prediction_type) &&
+           set_string(o, "guidance", p->guidance) &&
+           set_number(o, "guidance_rescale", p->guidance_rescale) &&
+           set_number(o, "guidance_low", p->guidance_low) &&
+           set_number(o, "guidance_high", p->guidance_high) &&
+           set_number(o, "guidance_start", p->guidance_start) &&
+           set_number(o, "guidance_stop", p->guidance_stop) &&
+           (p->guidance_zero_init == 0 ||
+            set(o, "guidance_zero_init", json_integer(p->guidance_zero_init))) &&
+           set_number(o, "apg_momentum", p->apg_momentum) &&
+           set_number(o, "apg_norm", p->apg_norm) &&
+           set_number(o, "apg_parallel", p->apg_parallel) &&
+           (p->variation_strength == 0 ||
+            (set_seed(o, "variation_seed", p->variation_seed) &&
+             set_number(o, "variation_strength", p->variation_strength)));
 }
 
 static bool fill_record(json_t *o, const gen_picture_record *r)
 {
+    const gen_generate_params p = params_of(r);
     bool is_complete =
         set(o, "schema", json_integer(SCHEMA_VERSION)) && set(o, "version", json_string(VERSION)) &&
         set_string(o, "prompt", r->prompt) &&
-        set_string(o, "negative_prompt", r->negative_prompt) && set_seed(o, r->seed) &&
+        set_string(o, "negative_prompt", r->negative_prompt) && set_seed(o, "seed", r->seed) &&
         set_positive(o, "num_inference_steps", r->num_inference_steps) &&
         (r->guidance_scale == 0 || set(o, "guidance_scale", json_real(r->guidance_scale))) &&
         set_string(o, "sampler", r->sampler) && set_string(o, "scheduler", r->scheduler) &&
         set_string(o, "rng", r->rng) && set_positive(o, "width", r->width) &&
         set_positive(o, "height", r->height) && set_positive(o, "clip_skip", r->clip_skip) &&
         set_string(o, "precision", r->precision) && set_string(o, "backend", r->backend) &&
-        set_string(o, "vae", r->vae_name);
+        set_string(o, "vae", r->vae_name) && fill_sampling(o, &p);
     if (is_complete && (r->model_name || r->model_sha256)) {
         json_t *model = json_object();
         is_complete = model && set_string(model, "name", r->model_name) &&

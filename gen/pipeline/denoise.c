@@ -110,13 +110,15 @@ static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int
     return GEN_OK;
 }
 
-static gen_status set_inputs(gen_denoise_group *g, gen_plan *plan, const float *x, double time,
-                             const int *members, int count, gen_error *err)
+/* `scale` brings x into the coordinates the network knows. */
+static gen_status set_inputs(gen_denoise_group *g, gen_plan *plan, const float *x, double scale,
+                             double time, const int *members, int count, gen_error *err)
 {
     const size_t n = g->members[0].n;
     double times[GEN_MAX_CONDITIONS];
     for (int i = 0; i < count; i++) {
-        memcpy(g->batch + (size_t)i * n, x, n * sizeof *x);
+        for (size_t k = 0; k < n; k++)
+            g->batch[(size_t)i * n + k] = (float)(scale * (double)x[k]);
         times[i] = time;
     }
     GEN_TRY(gen_plan_set(plan, "sample", g->batch, err));
@@ -138,22 +140,27 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
     gen_denoise_group *g = self;
     const gen_network_shape shape = {count, g->height, g->width, g->num_tokens};
     const size_t n = g->members[0].n;
+    gen_precondition c = {.input = 1, .skip = 0, .output = 1};
     gen_plan *plan;
     if (g->poll)
         GEN_TRY(g->poll(g->poll_self, err));
+    if (g->gives_x0)
+        GEN_TRY(gen_precondition_at(&c, g->prediction_type, g->process, at->level, err));
     GEN_TRY(gen_network_plan(&plan, g->plans, g->network, &shape, err));
-    GEN_TRY(set_inputs(g, plan, x, at->time, members, count, err));
+    GEN_TRY(set_inputs(g, plan, x, c.input, at->time, members, count, err));
     GEN_TRY(gen_plan_run(plan, err));
     GEN_TRY(gen_plan_get_output(plan, "sample_out", g->batch, err));
     if (!all_finite(g->batch, n * (size_t)count)) {
         char name[192];
-        GEN_TRY(set_inputs(g, plan, x, at->time, members, count, err));
+        GEN_TRY(set_inputs(g, plan, x, c.input, at->time, members, count, err));
         GEN_TRY(gen_plan_trace(plan, name, sizeof name, err));
         return gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite",
                         at->step + 1, at->num_steps, name[0] ? name : "sample_out");
     }
     for (int i = 0; i < count; i++)
-        memcpy(out[i], g->batch + (size_t)i * n, n * sizeof **out);
+        for (size_t k = 0; k < n; k++)
+            out[i][k] =
+                (float)(c.skip * (double)x[k] + c.output * (double)g->batch[(size_t)i * n + k]);
     return GEN_OK;
 }
 

@@ -54,6 +54,9 @@ typedef struct gen_denoise_group {
     gen_condition conditions[GEN_MAX_CONDITIONS];
     float time_ids[GEN_MAX_TIME_IDS];
     double guidance_scale;                  /* for networks that embed it */
+    bool gives_x0;                          /* members estimate clean latents of the sampler's x */
+    gen_prediction_type prediction_type;    /* of the network, then; and its process */
+    gen_process process;
     /* Called before each run of the network; not OK stops. */
     gen_status (*poll)(void *self, gen_error *err);
     void *poll_self;
@@ -65,7 +68,8 @@ typedef struct gen_denoise_group {
 } gen_denoise_group;
 
 /* Completes a group whose fields above `batch` are set; members[i] then is the denoiser of
- * conditions[i], [H,W,out_channels] raw predictions of [H,W,in_channels] latents. */
+ * conditions[i], [H,W,out_channels] raw predictions of [H,W,in_channels] latents, unless gives_x0
+ * is set. */
 gen_status gen_denoise_group_init(gen_denoise_group *group, gen_error *err);
 void       gen_denoise_group_clear(gen_denoise_group *group);
 

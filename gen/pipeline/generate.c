@@ -116,6 +116,31 @@ static gen_status init_pixels(const job *j, float **out, gen_error *err)
     return GEN_OK;
 }
 
+/* Variation seeds: the first draw of another seed is mixed in. */
+static gen_status vary_noise(const job *j, float *noise, gen_error *err)
+{
+    const gen_generate_params *p = &j->params;
+    gen_channel_noise other = {0};
+    gen_rng rng;
+    if (p->variation_strength == 0)
+        return GEN_OK;
+    float *z = gen_malloc(j->n * sizeof *z);
+    if (!z)
+        return gen_no_memory(err, "noise", j->n * sizeof *z);
+    gen_rng_init(&rng, j->sampling.rng, p->variation_seed);
+    gen_status status = gen_channel_noise_init(&other, &rng, j->channels, j->n, err);
+    if (!status) {
+        const gen_noise_source source = gen_channel_noise_source(&other);
+        status = source.draw(source.self, z, j->n, err);
+    }
+    if (!status)
+        gen_noise_vary(noise, z, j->sampling.height, j->sampling.width, j->channels,
+                       p->variation_strength);
+    gen_channel_noise_clear(&other);
+    gen_free(z);
+    return status;
+}
+
 /* Image to image: the latents of the start picture, noised to the first step that is left. */
 static gen_status start_from_image(job *j, gen_error *err)
 {
@@ -130,7 +155,8 @@ static gen_status start_from_image(job *j, gen_error *err)
     trace_value(j, "encoder_noise", 0, j->noise, j->n);
     if ((status = gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
                                  j->noise, j->x, err)) ||
-        (status = source.draw(source.self, j->noise, j->n, err)))
+        (status = source.draw(source.self, j->noise, j->n, err)) ||
+        (status = vary_noise(j, j->noise, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
     gen_schedule_add_noise(j->schedule, 0, j->x, j->noise, j->x, j->n);
@@ -144,6 +170,7 @@ static gen_status start_from_noise(job *j, gen_error *err)
 {
     const gen_noise_source source = gen_channel_noise_source(&j->source);
     GEN_TRY(source.draw(source.self, j->x, j->n, err));
+    GEN_TRY(vary_noise(j, j->x, err));
     trace_value(j, "init_noise", 0, j->x, j->n);
     for (size_t i = 0; i < j->n; i++)
         j->x[i] *= (float)j->schedule->init_scale;
@@ -153,12 +180,6 @@ static gen_status start_from_noise(job *j, gen_error *err)
 static gen_status prepare_latents(job *j, gen_error *err)
 {
     const gen_generate_params *p = &j->params;
-    const gen_schedule_params schedule = {
-        .sampler = j->sampling.sampler,
-        .schedule = p->scheduler,
-        .num_steps = p->num_inference_steps,
-        .image_seq_len = j->sampling.height * j->sampling.width / 4,
-    };
     j->channels = j->model->network.traits.in_channels;
     j->n = (size_t)(j->sampling.height * j->sampling.width) * (size_t)j->channels;
     j->x = gen_malloc(j->n * sizeof *j->x);
@@ -167,7 +188,7 @@ static gen_status prepare_latents(job *j, gen_error *err)
         return gen_no_memory(err, "latents", j->n * sizeof *j->x);
     gen_rng_init(&j->rng, j->sampling.rng, p->seed);
     GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
-    GEN_TRY(gen_schedule_new(&j->schedule, &j->sampling.config, &schedule, err));
+    GEN_TRY(gen_sampling_schedule(&j->schedule, &j->sampling, p, err));
     if (p->init_image || (j->trace && j->trace->init_pixels))
         return start_from_image(j, err);
     return start_from_noise(j, err);
@@ -216,13 +237,17 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     }
     fill_time_ids(j);
     GEN_TRY(gen_denoise_group_init(g, err));
-    const gen_guidance_params guidance = {
-        .guidance_scale = j->sampling.is_guided ? j->params.guidance_scale : 1.0,
-        .channels = j->channels,
-    };
     const gen_denoiser *branches[GEN_MAX_BRANCHES] = {
         &g->members[0], j->sampling.is_guided ? &g->members[1] : NULL, NULL};
-    GEN_TRY(gen_guidance_new(&j->guidance, &guidance, branches, err));
+    if (!j->sampling.is_guided) /* one branch, whatever the scale */
+        return gen_prediction_new(&j->prediction, branches[0], j->sampling.config.prediction_type,
+                                  j->sampling.config.process, err);
+    g->gives_x0 = j->sampling.guidance_takes_x0;
+    g->prediction_type = j->sampling.config.prediction_type;
+    g->process = j->sampling.config.process;
+    GEN_TRY(gen_guidance_new(&j->guidance, &j->sampling.guidance, branches, err));
+    if (g->gives_x0)
+        return GEN_OK;
     return gen_prediction_new(&j->prediction, j->guidance, j->sampling.config.prediction_type,
                               j->sampling.config.process, err);
 }
@@ -230,7 +255,7 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
 static gen_status run_steps(job *j, gen_error *err)
 {
     const gen_solve_params solve = {
-        .denoiser = j->prediction,
+        .denoiser = j->prediction ? j->prediction : j->guidance,
         .schedule = j->schedule,
         .config = &j->sampling.config,
         .noise = gen_channel_noise_source(&j->source),

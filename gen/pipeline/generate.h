@@ -23,10 +23,25 @@ typedef struct gen_sampling {
     gen_scheduler_config config;
     gen_rng_kind rng;
     int64_t height, width;          /* of the latents */
-    bool is_guided;
+    bool is_guided;                 /* asks without the prompt, too */
+    bool guidance_takes_x0;         /* combines denoised latents, not raw predictions */
+    gen_guidance_params guidance;
 } gen_sampling;
 gen_status gen_sampling_resolve(gen_sampling *out, gen_generate_params *params,
                                 const gen_model *model, gen_error *err);
+
+/* The part of it that needs no model, with out->config set: sampler, schedule, prediction, levels. */
+gen_status gen_sampling_resolve_method(gen_sampling *out, gen_generate_params *params,
+                                       gen_error *err);
+
+/* The steps a resolved request takes.  Errors: ARGUMENT, MODEL, MEMORY. */
+gen_status gen_sampling_schedule(gen_schedule **out, const gen_sampling *sampling,
+                                 const gen_generate_params *params, gen_error *err);
+
+/* noise [height,width,channels] moves towards `other` along the arcs between their columns, as
+ * A1111's variation seeds do: strength 0 stays, 1 arrives (variation.c). */
+void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t width,
+                    int64_t channels, double strength);
 
 /* Encodes the prompts, or finds them encoded; borrowed from the model. */
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,

@@ -6,52 +6,66 @@
 #include <stdio.h>
 #include <string.h>
 
-static gen_status bad_name(gen_error *err, const char *what, const char *name,
-                           const char *(*at)(int i, const char **what))
+#include "samplers/names.h"
+
+bool gen_method_at(gen_method *out, gen_method_kind kind, int i)
 {
-    char list[160] = "";
+    *out = (gen_method){"", "", "", "", "", "", false};
+    if (kind == GEN_METHOD_SAMPLER) {
+        const gen_sampler *sampler = gen_sampler_at(i);
+        const gen_sampler_info *info = sampler ? gen_sampler_info_of(sampler) : NULL;
+        if (info)
+            *out = (gen_method){info->name,  info->aliases, info->paper,        "",
+                                info->calls, info->purpose, info->is_stochastic};
+        return info != NULL;
+    }
+    if (kind == GEN_METHOD_SCHEDULER) {
+        const gen_schedule_info *info = gen_schedule_info_at(i);
+        if (info)
+            *out =
+                (gen_method){info->name, info->aliases, info->paper, "", "", info->purpose, false};
+        return info != NULL;
+    }
+    const gen_guidance_info *info = gen_guidance_kind_at(i);
+    if (info)
+        *out = (gen_method){info->name, info->aliases, info->paper, info->formula,
+                            "",         info->purpose, false};
+    return info != NULL;
+}
+
+/* The hint lists as many names as fit. */
+static gen_status bad_name(gen_error *err, const char *what, const char *name, gen_method_kind kind)
+{
+    char list[200] = "";
     size_t used = 0;
-    const char *known;
-    for (int i = 0; (known = at(i, NULL)) && used + strlen(known) + 3 < sizeof list; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", known);
+    gen_method m;
+    for (int i = 0; gen_method_at(&m, kind, i); i++) {
+        const bool fits = used + strlen(m.name) + 8 < sizeof list;
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "",
+                                 fits ? m.name : "...");
+        if (!fits)
+            break;
+    }
     gen_fail(err, GEN_ERROR_ARGUMENT, "%s: \"%s\" is not known", what, name);
     return gen_hint(err, "there are: %s", list);
 }
 
-const char *gen_sampler_name(int i, const char **what)
-{
-    const gen_sampler *s = gen_sampler_at(i);
-    if (s && what)
-        *what = gen_sampler_info_of(s)->purpose;
-    return s ? gen_sampler_info_of(s)->name : NULL;
-}
+/* ---- names ---------------------------------------------------------------------------------- */
 
-const char *gen_scheduler_name(int i, const char **what)
+static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, gen_error *err)
 {
-    const gen_schedule_info *s = gen_schedule_info_at(i);
-    if (s && what)
-        *what = s->purpose;
-    return s ? s->name : NULL;
-}
-
-static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, const gen_model *m,
-                                gen_error *err)
-{
-    s->config = m->scheduler;
-    s->sampler = gen_sampler_of(&s->config);
     const char *schedule = NULL;
+    s->sampler = gen_sampler_of(&s->config);
     if (p->sampler && !gen_sampler_parse(p->sampler, &s->sampler, &schedule))
-        return bad_name(err, "sampler", p->sampler, gen_sampler_name);
+        return bad_name(err, "sampler", p->sampler, GEN_METHOD_SAMPLER);
     if (p->scheduler) {
         const gen_schedule_info *info = gen_schedule_info_find(p->scheduler);
         if (!info)
-            return bad_name(err, "scheduler", p->scheduler, gen_scheduler_name);
+            return bad_name(err, "scheduler", p->scheduler, GEN_METHOD_SCHEDULER);
         schedule = info->name;
     }
     p->sampler = gen_sampler_info_of(s->sampler)->name;
     p->scheduler = schedule;
-    if (p->eta != 0)
-        s->config.eta = p->eta;
     if (!gen_rng_parse(p->rng ? p->rng : "gen", &s->rng)) {
         gen_fail(err, GEN_ERROR_ARGUMENT, "rng: \"%s\" is not known", p->rng);
         return gen_hint(err, "there are: gen, torch-cpu, cuda");
@@ -59,6 +73,180 @@ static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, const g
     p->rng = gen_rng_name(s->rng);
     return GEN_OK;
 }
+
+/* What the network predicts, when the caller knows it better than the model. */
+static gen_status resolve_prediction(gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    gen_scheduler_config *c = &s->config;
+    if (p->prediction_type) {
+        if (!gen_prediction_parse(p->prediction_type, &c->prediction_type)) {
+            gen_fail(err, GEN_ERROR_ARGUMENT, "prediction: \"%s\" is not known",
+                     p->prediction_type);
+            return gen_hint(err, "there are: epsilon, v_prediction, flow_prediction, sample");
+        }
+        if (c->prediction_type == GEN_PREDICT_FLOW)
+            c->process = GEN_PROCESS_FLOW;
+        else if (c->prediction_type != GEN_PREDICT_SAMPLE && c->process == GEN_PROCESS_FLOW)
+            c->process = GEN_PROCESS_VP;
+    }
+    p->prediction_type = gen_prediction_name(c->prediction_type);
+    return GEN_OK;
+}
+
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static gen_status out_of_range(gen_error *err, const char *name, double value, const char *range)
+{
+    return gen_fail(err, GEN_ERROR_ARGUMENT, "%s: %g is out of range (%s)", name, value, range);
+}
+
+static gen_status resolve_process(gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    gen_scheduler_config *c = &s->config;
+    const bool is_flow = c->process == GEN_PROCESS_FLOW;
+    if (!(p->eta <= 1) || !isfinite(p->eta))
+        return out_of_range(err, "eta", p->eta, "0..1");
+    if (!(p->s_noise >= 0 && p->s_noise <= 100))
+        return out_of_range(err, "s-noise", p->s_noise, "0..100");
+    if (!(p->flow_shift >= 0 && p->flow_shift <= 1000))
+        return out_of_range(err, "shift", p->flow_shift, "0..1000");
+    if (p->flow_shift > 0 && !is_flow) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "shift: for flow models only, this one predicts %s",
+                 p->prediction_type);
+        return gen_hint(err, "other models: choose another schedule");
+    }
+    if (p->eta != 0)
+        c->eta = p->eta > 0 ? p->eta : 0;
+    else
+        p->eta = c->eta;
+    if (p->s_noise > 0)
+        c->s_noise = p->s_noise;
+    p->s_noise = c->s_noise;
+    if (p->flow_shift > 0) {
+        c->shift = p->flow_shift;
+        c->use_dynamic_shifting = false;
+    }
+    if (is_flow && !c->use_dynamic_shifting)
+        p->flow_shift = c->shift;
+    return GEN_OK;
+}
+
+static gen_status check_list(const char *name, const double *list, size_t count, double max,
+                             gen_error *err)
+{
+    if (!list != !count || count > 1000)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "%s: %zu numbers, expected 1 to 1000", name,
+                        count);
+    for (size_t i = 0; i < count; i++)
+        if (!(list[i] >= 0 && list[i] <= max))
+            return gen_fail(err, GEN_ERROR_ARGUMENT, "%s: %g is out of range (0..%g)", name,
+                            list[i], max);
+    return GEN_OK;
+}
+
+static gen_status resolve_lists(const gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    const bool is_flow = s->config.process == GEN_PROCESS_FLOW;
+    const double last = s->config.num_train_timesteps - (is_flow ? 0 : 1);
+    GEN_TRY(check_list("sigmas", p->sigmas, p->num_sigmas, is_flow ? 1 : 1e6, err));
+    GEN_TRY(check_list("timesteps", p->timesteps, p->num_timesteps, last, err));
+    if (p->sigmas && p->timesteps && p->num_sigmas != p->num_timesteps)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "%zu sigmas and %zu timesteps, expected as many",
+                        p->num_sigmas, p->num_timesteps);
+    if (p->sigmas || p->timesteps)
+        p->num_inference_steps = (int)(p->sigmas ? p->num_sigmas : p->num_timesteps);
+    return GEN_OK;
+}
+
+gen_status gen_sampling_resolve_method(gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    GEN_TRY(resolve_names(s, p, err));
+    GEN_TRY(resolve_prediction(s, p, err));
+    GEN_TRY(resolve_process(s, p, err));
+    return resolve_lists(s, p, err);
+}
+
+/* ---- guidance ------------------------------------------------------------------------------- */
+
+static gen_status check_guidance(const gen_generate_params *p, gen_error *err)
+{
+    if (!(p->guidance_rescale >= 0 && p->guidance_rescale <= 1))
+        return out_of_range(err, "guidance-rescale", p->guidance_rescale, "0..1");
+    if (!(p->guidance_low >= 0) || !(p->guidance_high >= 0) ||
+        (p->guidance_high > 0 && p->guidance_low >= p->guidance_high))
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "guidance-interval: %g to %g, expected two levels that rise",
+                        p->guidance_low, p->guidance_high);
+    if (!(p->guidance_start >= 0 && p->guidance_start < 1) ||
+        !(p->guidance_stop >= 0 && p->guidance_stop <= 1) ||
+        (p->guidance_stop > 0 && p->guidance_start >= p->guidance_stop))
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "guidance-interval: %g%% to %g%% of the steps, expected a part of them",
+                        100 * p->guidance_start, 100 * p->guidance_stop);
+    if (!(fabs(p->apg_momentum) <= 1))
+        return out_of_range(err, "apg-momentum", p->apg_momentum, "-1..1");
+    if (!(p->apg_norm >= 0 && p->apg_norm <= 1e6))
+        return out_of_range(err, "apg-norm", p->apg_norm, "0..1e6");
+    if (!(p->apg_parallel >= 0 && p->apg_parallel <= 1))
+        return out_of_range(err, "apg-parallel", p->apg_parallel, "0..1");
+    return GEN_OK;
+}
+
+static const gen_guidance_info *find_guidance(const char *name)
+{
+    const gen_guidance_info *info;
+    for (int i = 0; (info = gen_guidance_kind_at(i)); i++)
+        if (gen_name_matches(name, info->name, info->aliases))
+            return info;
+    return NULL;
+}
+
+static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, const gen_model *m,
+                                   gen_error *err)
+{
+    const gen_guidance_info *info = find_guidance(p->guidance ? p->guidance : "cfg");
+    if (!info)
+        return bad_name(err, "guidance", p->guidance, GEN_METHOD_GUIDANCE);
+    GEN_TRY(check_guidance(p, err));
+    /* A network that embeds the scale was trained to give the guided result at once. */
+    if (m->network.traits.guidance_dim && p->guidance && strcmp(info->name, "cfg") != 0)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "guidance: this network takes the scale as an input and is guided by "
+                        "itself, %s has nothing to combine",
+                        info->name);
+    const bool is_zero = strcmp(info->name, "cfg_zero") == 0;
+    if (is_zero && p->guidance_zero_init == 0)
+        p->guidance_zero_init = s->config.process == GEN_PROCESS_FLOW ? 1 : -1;
+    p->guidance = info->name;
+    s->guidance = (gen_guidance_params){
+        .kind = info->name,
+        .guidance_scale = p->guidance_scale,
+        .rescale = p->guidance_rescale,
+        .interval_low = p->guidance_low,
+        .interval_high = p->guidance_high,
+        .start = p->guidance_start,
+        .stop = p->guidance_stop,
+        .zero_init_steps = is_zero && p->guidance_zero_init > 0 ? p->guidance_zero_init : 0,
+        .momentum = p->apg_momentum,
+        .norm_limit = p->apg_norm,
+        .parallel = p->apg_parallel,
+        .channels = m->network.traits.in_channels,
+    };
+    for (int branch = 2; branch < GEN_MAX_BRANCHES; branch++)
+        if (gen_guidance_needs(&s->guidance, branch)) {
+            gen_fail(err, GEN_ERROR_ARGUMENT,
+                     "guidance: %s needs a model with a second condition beside the prompt, this "
+                     "one has none",
+                     info->name);
+            return gen_hint(err, "`cfg` works with any model that takes prompts");
+        }
+    s->is_guided = m->network.traits.context_dim && !m->network.traits.guidance_dim &&
+                   gen_guidance_needs(&s->guidance, 1);
+    s->guidance_takes_x0 = s->is_guided && info->takes_x0;
+    return GEN_OK;
+}
+
+/* ---- sizes ---------------------------------------------------------------------------------- */
 
 static gen_status check_side(const char *name, int value, int factor, gen_error *err)
 {
@@ -81,15 +269,44 @@ static gen_status check_ranges(const gen_generate_params *p, gen_error *err)
     if (!isfinite(p->guidance_scale) || fabs(p->guidance_scale) > 1000)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "cfg: %g is out of range (0..1000)",
                         p->guidance_scale);
-    if (!(p->eta >= 0 && p->eta <= 1))
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "eta: %g is out of range (0..1)", p->eta);
     if (!(p->strength >= 0 && p->strength <= 1))
         return gen_fail(err, GEN_ERROR_ARGUMENT, "strength: %g is out of range (0..1)",
                         p->strength);
     if (p->clip_skip < 0 || p->clip_skip > GEN_CLIP_MAX_LAYERS)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "clip-skip: %d is out of range (1..%d)",
                         p->clip_skip, GEN_CLIP_MAX_LAYERS);
+    if (!(p->variation_strength >= 0 && p->variation_strength <= 1))
+        return out_of_range(err, "variation-strength", p->variation_strength, "0..1");
     return GEN_OK;
+}
+
+gen_status gen_sampling_schedule(gen_schedule **out, const gen_sampling *s,
+                                 const gen_generate_params *p, gen_error *err)
+{
+    const gen_schedule_params params = {
+        .sampler = s->sampler,
+        .schedule = p->scheduler,
+        .num_steps = p->num_inference_steps,
+        .sigmas = p->sigmas,
+        .num_sigmas = (int)p->num_sigmas,
+        .timesteps = p->timesteps,
+        .num_timesteps = (int)p->num_timesteps,
+        .image_seq_len = s->height * s->width / 4,
+    };
+    return gen_schedule_new(out, &s->config, &params, err);
+}
+
+/* A pair that cannot go together is refused here, before prompts are encoded. */
+static gen_status check_schedule(const gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    gen_schedule *schedule;
+    gen_precondition unused;
+    GEN_TRY(gen_sampling_schedule(&schedule, s, p, err));
+    p->scheduler = schedule->name;
+    const gen_status status = gen_precondition_at(&unused, s->config.prediction_type,
+                                                  s->config.process, schedule->steps[0].from, err);
+    gen_schedule_free(schedule);
+    return status;
 }
 
 gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const gen_model *m,
@@ -110,14 +327,13 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
         p->strength = 0.75;
     GEN_TRY(check_side("width", p->width, factor, err));
     GEN_TRY(check_side("height", p->height, factor, err));
-    GEN_TRY(check_ranges(p, err));
-    GEN_TRY(resolve_names(s, p, m, err));
     s->height = p->height / factor;
     s->width = p->width / factor;
-    /* A network that embeds the scale was trained to give the guided result at once. */
-    s->is_guided = m->network.traits.context_dim && !m->network.traits.guidance_dim &&
-                   p->guidance_scale != 1.0;
-    return GEN_OK;
+    s->config = m->scheduler;
+    GEN_TRY(check_ranges(p, err));
+    GEN_TRY(gen_sampling_resolve_method(s, p, err));
+    GEN_TRY(resolve_guidance(s, p, m, err));
+    return check_schedule(s, p, err);
 }
 
 static void copy_params(gen_generate_params *to, const gen_generate_params *from)

@@ -1,6 +1,6 @@
 /* test_includes.c - the dependencies between the folders, read from the #include lines.
  *
- * cli -> libgen = pipeline -> { unet, dit, vae, text, io, samplers, cpu, vulkan } -> core */
+ * cli -> libgen = pipeline -> { unet, dit, vae, text, io, plot, samplers, cpu, vulkan } -> core */
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -24,9 +24,10 @@ static const rule rules[] = {
     {"gen/vulkan/", {"gen/vulkan/", "gen/core/"}},
     {"gen/text/", {"gen/text/", "gen/core/"}},
     {"gen/io/", {"gen/io/", "gen/core/", "gen/gen.h"}},
+    {"gen/plot/", {"gen/plot/", "gen/core/", "gen/io/io.h", "gen/gen.h"}},
     {"gen/pipeline/",
      {"gen/pipeline/", "gen/core/", "gen/gen.h", "gen/cpu/cpu.h", "gen/vulkan/vulkan.h",
-      "gen/text/text.h", "gen/io/", "samplers/", "unet/unet.h", "dit/", "vae/vae.h",
+      "gen/text/text.h", "gen/io/", "gen/plot/", "samplers/", "unet/unet.h", "dit/", "vae/vae.h",
       "vae/codec.h"}},
     {"gen/cli/", {"gen/cli/", "gen/gen.h"}},
     {"unet/", {"unet/", "gen/core/"}},
@@ -47,6 +48,7 @@ static const struct {
     {"png.h", "gen/io/"},
     {"jpeglib.h", "gen/io/"},
     {"utf8proc.h", "gen/text/"},
+    {"cairo", "gen/plot/"},
     {"vulkan/", "gen/vulkan/"},
 };
 
