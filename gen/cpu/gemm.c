@@ -241,11 +241,6 @@ void gen_gemm_run(gen_cpu *cpu, const gen_gemm *g, const gen_cpu_step *step)
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-gen_dtype gen_gemm_dtype(gen_dtype dtype)
-{
-    return dtype == GEN_F16 || dtype == GEN_BF16 ? dtype : GEN_F32;
-}
-
 typedef struct packing {
     const gen_gemm_kernels *kern;
     const char *rows; /* W [n][ci][taps] */
@@ -280,7 +275,7 @@ static size_t packed_size(const gen_cpu *cpu, const gen_tensor *w)
 {
     const int64_t k = gen_tensor_elements(w) / w->dims[0];
     return (size_t)(columns_padded(cpu->k->gemm, w->dims[0]) * k) *
-           gen_dtype_size(gen_gemm_dtype(w->weight->dtype));
+           gen_dtype_size(w->weight->dtype);
 }
 
 enum { LAYOUT_PANELS = 0x100 }; /* of gen_weight_prepared() */
@@ -293,7 +288,7 @@ void gen_gemm_measure(const gen_cpu *cpu, int64_t m, const gen_tensor *w, bool i
         return;
     }
     const int64_t n = w->dims[0], k = gen_tensor_elements(w) / n;
-    const layout l = plan_layout(cpu, m, n, k, gen_gemm_dtype(w->weight->dtype));
+    const layout l = plan_layout(cpu, m, n, k, w->weight->dtype);
     needs->shared += l.is_split_by_rows ? 0 : l.a_size;
     needs->per_worker += l.b_size + (l.is_split_by_rows ? l.a_size : 0);
     needs->weights += packed_size(cpu, w);
@@ -307,23 +302,16 @@ gen_status gen_gemm_prepare(gen_cpu *cpu, const gen_tensor *w, gen_error *err)
     if (gen_weight_prepared(weight, cpu, LAYOUT_PANELS))
         return GEN_OK;
     GEN_TRY(gen_weight_check_finite(weight, err));
-    const size_t size = packed_size(cpu, w), count = (size_t)gen_tensor_elements(w);
-    const gen_dtype dtype = gen_gemm_dtype(weight->dtype);
+    const size_t size = packed_size(cpu, w);
     gen_prepared *form = gen_calloc(1, sizeof *form);
     char *data = form ? gen_malloc_aligned(size) : NULL;
-    float *widened = NULL;
-    if (data && dtype != weight->dtype)
-        widened = gen_malloc(count * sizeof *widened);
-    if (!data || (dtype != weight->dtype && !widened)) {
-        gen_free_aligned(data, size);
+    if (!data) {
         gen_free(form);
         return gen_no_memory(err, weight->name, size);
     }
-    if (widened)
-        gen_to_f32(widened, weight->data, weight->dtype, count);
     packing p = {.kern = cpu->k->gemm,
-                 .rows = widened ? (const char *)widened : weight->data,
-                 .size = gen_dtype_size(dtype),
+                 .rows = weight->data,
+                 .size = gen_dtype_size(weight->dtype),
                  .n = w->dims[0],
                  .ci = w->dims[1],
                  .taps = 1,
@@ -331,7 +319,6 @@ gen_status gen_gemm_prepare(gen_cpu *cpu, const gen_tensor *w, gen_error *err)
     for (int i = 2; i < w->rank; i++)
         p.taps *= w->dims[i];
     gen_cpu_for(cpu, pack_panel_task, &p, (int)divide_up(p.n, panel_width(p.kern)));
-    gen_free(widened);
     *form = (gen_prepared){
         .owner = cpu, .layout = LAYOUT_PANELS, .data = data, .size = size, .free = free_panels};
     gen_weight_add_prepared(weight, form);
@@ -343,7 +330,7 @@ void gen_gemm_set_weights(const gen_cpu *cpu, const gen_tensor *w, gen_gemm *g)
 {
     g->n = w->dims[0];
     g->k = gen_tensor_elements(w) / g->n;
-    g->dtype = gen_gemm_dtype(w->weight->dtype);
+    g->dtype = w->weight->dtype;
     g->weights = cpu->gemm == GEN_GEMM_OPENBLAS
                      ? gen_openblas_weights(cpu, w)
                      : gen_weight_prepared(w->weight, cpu, LAYOUT_PANELS)->data;
@@ -362,6 +349,8 @@ bool gen_gemm_supports(const gen_node *node)
     const gen_epilogue *e = &node->epilogue;
     const gen_tensor *w = node->inputs[1];
     if (w->kind != GEN_KIND_WEIGHT || node->inputs[0]->dtype != GEN_F32)
+        return false;
+    if (w->weight->dtype != GEN_F32 && w->weight->dtype != GEN_F16 && w->weight->dtype != GEN_BF16)
         return false;
     return e->act == GEN_ACT_NONE || (!e->residual && e->post_act == GEN_ACT_NONE);
 }

@@ -51,9 +51,6 @@ void gen_gemm_set_weights(const gen_cpu *cpu, const gen_tensor *w, gen_gemm *g);
 /* In the scratch of a step whose needs came from gen_gemm_measure(). */
 void gen_gemm_run(gen_cpu *cpu, const gen_gemm *g, const gen_cpu_step *step);
 
-/* The type weights are kept in: their own, or f32 when it is not one the kernels widen. */
-gen_dtype gen_gemm_dtype(gen_dtype dtype);
-
 /* Can an epilogue be done by a gen_gemm?  One activation, and none before a residual. */
 bool gen_gemm_supports(const gen_node *node);
 /* Fills bias, residual and act from the node. */

@@ -99,19 +99,18 @@ static bool needs_copy(const gen_tensor *w)
 {
     const gen_weight *weight = w->weight;
     const bool is_kernel = gen_tensor_elements(w) != w->dims[0] * w->dims[1];
-    return is_kernel || gen_gemm_dtype(weight->dtype) != weight->dtype ||
-           (uintptr_t)weight->data % gen_dtype_size(weight->dtype) != 0;
+    return is_kernel || (uintptr_t)weight->data % gen_dtype_size(weight->dtype) != 0;
 }
 
 static size_t copy_size(const gen_tensor *w)
 {
-    return (size_t)gen_tensor_elements(w) * gen_dtype_size(gen_gemm_dtype(w->weight->dtype));
+    return (size_t)gen_tensor_elements(w) * gen_dtype_size(w->weight->dtype);
 }
 
 void gen_openblas_measure(int64_t m, const gen_tensor *w, bool is_plain, gen_cpu_needs *needs)
 {
     const int64_t n = w->dims[0], k = gen_tensor_elements(w) / n;
-    const pieces p = cut(m, n, k, gen_gemm_dtype(w->weight->dtype), is_plain);
+    const pieces p = cut(m, n, k, w->weight->dtype, is_plain);
     needs->per_worker += p.a_size + p.b_size;
     if (needs_copy(w))
         needs->weights += copy_size(w);
@@ -132,19 +131,15 @@ typedef struct copying {
 static void copy_row_task(void *arg, int i, int worker)
 {
     const copying *c = arg;
-    const gen_dtype dtype = c->w->dtype, to = gen_gemm_dtype(dtype);
-    const size_t size = gen_dtype_size(dtype), out = gen_dtype_size(to);
+    const size_t size = gen_dtype_size(c->w->dtype);
     const int64_t k = c->ci * c->taps;
     (void)worker;
     for (int64_t at = 0; at < k; at++) {
         const int64_t tap = at / c->ci, channel = at % c->ci;
         const char *from =
             (const char *)c->w->data + (size_t)(i * k + channel * c->taps + tap) * size;
-        char *dst = c->dst + (size_t)(i * k + at) * out;
-        if (to == dtype)
-            memcpy(dst, from, size);
-        else
-            gen_to_f32((float *)(void *)dst, from, dtype, 1);
+        char *dst = c->dst + (size_t)(i * k + at) * size;
+        memcpy(dst, from, size);
     }
 }
 

@@ -9,7 +9,7 @@
 bool gen_openblas_works(void);
 
 /* The parts of gemm.h with OpenBLAS inside.  W is read where it lies, row by row, in its stored
- * type; only kernels larger than 1x1, and types that are not widened, get a copy.  A block of
+ * type; only kernels larger than 1x1, and rows at odd addresses, get a copy.  A block of
  * columns is widened into scratch, and OpenBLAS is called from the tasks of our own pool, on pieces
  * that depend on the shape alone: its result depends on where the rows are cut. */
 void gen_openblas_measure(int64_t m, const gen_tensor *w, bool is_plain, gen_cpu_needs *needs);

@@ -105,6 +105,52 @@ static void all_epilogues(void **state)
                                     .post_act = (gen_act)post});
 }
 
+/* Weights as files have them: at odd addresses, as kernels of one pixel. */
+typedef struct stored_case {
+    gen_dtype dtype;
+    int offset; /* of the data from an aligned address */
+    bool is_kernel;
+} stored_case;
+
+static void build_stored(ops_case *c, const void *arg)
+{
+    enum { N = 37, K = 41 };
+    const stored_case *p = arg;
+    gen_error err = {0};
+    if (!gen_weights_find(c->weights, "fc.weight")) {
+        const size_t size = N * K * gen_dtype_size(p->dtype);
+        static unsigned char block[N * K * 4 + 8];
+        float values[N * K];
+        ops_random(values, N * K, "stored");
+        for (size_t i = 0; i < N * K; i++) {
+            unsigned char *to = block + p->offset + i * gen_dtype_size(p->dtype);
+            const uint16_t half = gen_f32_to_f16(values[i]);
+            if (p->dtype == GEN_F32)
+                memcpy(to, &values[i], sizeof values[i]);
+            else
+                memcpy(to, &half, sizeof half);
+        }
+        const int64_t dims[4] = {N, K, 1, 1};
+        EXPECT_OK(gen_weights_add(c->weights, "fc.weight", "test", "fc.weight", p->dtype,
+                                  p->is_kernel ? 4 : 2, dims, block + p->offset, size, false,
+                                  &err));
+    }
+    gen_tensor *x = ops_input(c, "x", GEN_DIMS(19, K));
+    gen_output(c->g, gen_project(c->g, ops_scope(c, "fc"), x), "y");
+}
+
+static void stored_weights(void **state)
+{
+    (void)state;
+    static const gen_dtype dtypes[] = {GEN_F32, GEN_F16, GEN_F32, GEN_F16};
+    for (int i = 0; i < 4; i++)
+        for (int offset = 0; offset < 2; offset++) {
+            const stored_case p = {dtypes[i], offset, i >= 2};
+            ops_check("stored weights", build_stored, &p,
+                      (ops_options){.tolerance = 2e-6, .try_openblas = true});
+        }
+}
+
 /* A weight with a number that is not finite is refused, with its name. */
 static void refuses_not_finite(void **state)
 {
@@ -132,9 +178,9 @@ static void refuses_not_finite(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_sizes),          cmocka_unit_test(all_remainders),
-        cmocka_unit_test(large_products),     cmocka_unit_test(all_epilogues),
-        cmocka_unit_test(refuses_not_finite),
+        cmocka_unit_test(all_sizes),      cmocka_unit_test(all_remainders),
+        cmocka_unit_test(large_products), cmocka_unit_test(all_epilogues),
+        cmocka_unit_test(stored_weights), cmocka_unit_test(refuses_not_finite),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;
