@@ -365,8 +365,9 @@ gen_status gen_vae_measure_decode(gen_vae *vae, int64_t h, int64_t w, int64_t ba
     return measure(vae, gen_vae_record_decoder, h, w, needs, err);
 }
 
-gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, size_t limit,
-                                int64_t *band_rows, gen_vae_needs *needs, gen_error *err)
+gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, const gen_vae_needs *held,
+                                size_t limit, int64_t *band_rows, gen_vae_needs *needs,
+                                gen_error *err)
 {
     static const int64_t rows[] = {0, 512, 256, 128, 64, 32, 16};
     const int64_t height = h * gen_vae_factor(&vae->cfg);
@@ -375,6 +376,10 @@ gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, size_t limit
         if (rows[i] >= height)
             continue;
         GEN_TRY(gen_vae_measure_decode(vae, h, w, rows[i], needs, err));
+        if (held && needs->arena < held->arena)
+            needs->arena = held->arena;
+        if (held && needs->scratch < held->scratch)
+            needs->scratch = held->scratch;
         const size_t sum = needs->arena + needs->scratch + needs->host + needs->transformed;
         *band_rows = rows[i];
         if (!limit || sum <= limit)

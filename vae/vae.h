@@ -124,8 +124,11 @@ gen_status gen_vae_measure_encode(gen_vae *vae, int64_t H, int64_t W, gen_vae_ne
 gen_status gen_vae_measure_decode(gen_vae *vae, int64_t h, int64_t w, int64_t band_rows,
                                   gen_vae_needs *needs, gen_error *err);
 /* The largest bands, or 0 for none, with which arena + scratch + host + transformed stay within
- * `limit` bytes (0: no limit), and what they need.  Errors: MEMORY when no size fits. */
-gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, size_t limit,
-                                int64_t *band_rows, gen_vae_needs *needs, gen_error *err);
+ * `limit` bytes (0: no limit), and what they need.  `held` (or NULL) has the arena and scratch that
+ * are there already: less is not taken.  Errors: MEMORY when no size fits; *needs are then those of
+ * the narrowest bands. */
+gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, const gen_vae_needs *held,
+                                size_t limit, int64_t *band_rows, gen_vae_needs *needs,
+                                gen_error *err);
 
 #endif

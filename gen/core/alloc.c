@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static atomic_long allocation_count, fail_at;
 
@@ -99,10 +100,13 @@ char *gen_asprintf(const char *format, ...)
 
 enum { HUGE_PAGE = 2 << 20 };
 
+/* The size really taken: whole cache lines, or whole pages.  Not whole huge pages, of which the
+ * last would be half empty on average: the end of a large block is left to ordinary ones. */
 static size_t aligned_size(size_t size, size_t *alignment)
 {
     *alignment = size >= 4 * (size_t)HUGE_PAGE ? (size_t)HUGE_PAGE : 64;
-    return (size + *alignment - 1) & ~(*alignment - 1);
+    const size_t unit = *alignment == 64 ? 64 : (size_t)sysconf(_SC_PAGESIZE);
+    return (size + unit - 1) & ~(unit - 1);
 }
 
 void *gen_malloc_aligned(size_t size)

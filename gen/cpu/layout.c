@@ -161,8 +161,11 @@ static void measure_embedding(const gen_cpu *cpu, const gen_node *node, gen_cpu_
 static gen_status prepare_embedding(gen_cpu *cpu, gen_cpu_step *step, gen_error *err)
 {
     const gen_tensor *table = step->node->inputs[1];
-    return table->kind == GEN_KIND_WEIGHT ? gen_weight_check_finite(table->weight, err)
-                                          : gen_cpu_widen(cpu, table, err);
+    if (table->kind != GEN_KIND_WEIGHT)
+        return gen_cpu_widen(cpu, table, err);
+    GEN_TRY(gen_weight_check_finite(table->weight, err));
+    gen_weight_drop_pages(table->weight); /* the few rows that are used come back */
+    return GEN_OK;
 }
 
 /* ---- permute ---- */

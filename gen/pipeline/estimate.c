@@ -111,32 +111,42 @@ static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, cons
     return GEN_OK;
 }
 
-/* `resident`: bytes of what stays in memory beside the decoder. */
+/* `resident`: bytes of what stays in memory beside the decoder, and of activations and scratch
+ * those of `before`, for they never shrink.  Where not even the narrowest bands fit, MEMORY, and
+ * the phase tells what these would need. */
 static gen_status estimate_decode(gen_estimate_phase *phase, int64_t *band_rows, gen_model *m,
                                   const gen_sampling *s, const gen_generate_params *p,
-                                  uint64_t resident, gen_error *err)
+                                  uint64_t resident, const gen_estimate_phase *before,
+                                  gen_error *err)
 {
     const uint64_t picture = (uint64_t)p->width * (uint64_t)p->height * (3 * sizeof(float) + 3);
     const uint64_t limit = m->context->mem_limit;
-    gen_vae_needs needs;
+    const gen_vae_needs held = {.arena = before->activation_bytes,
+                                .scratch = before->scratch_bytes};
+    gen_vae_needs needs = {0};
     phase->name = "decode";
     resident += picture;
-    GEN_TRY(gen_vae_choose_bands(m->vae, s->height, s->width,
-                                 limit > resident ? (size_t)(limit - resident) : 1, band_rows,
-                                 &needs, err));
+    const size_t left = limit > resident ? (size_t)(limit - resident) : 1;
+    const gen_status status =
+        gen_vae_choose_bands(m->vae, s->height, s->width, &held, left, band_rows, &needs, err);
+    if (status && status != GEN_ERROR_MEMORY)
+        return status;
     phase->weight_bytes = needs.weights - needs.transformed;
     phase->transformed_bytes = needs.transformed;
     phase->activation_bytes = needs.arena + needs.host + picture;
     phase->scratch_bytes = needs.scratch;
     phase->flops = needs.flops;
-    phase->num_tiles = *band_rows ? (int)((s->height + *band_rows - 1) / *band_rows) : 1;
-    return GEN_OK;
+    phase->num_tiles = *band_rows ? (int)((p->height + *band_rows - 1) / *band_rows) : 1;
+    return status;
 }
 
 static uint64_t weights_of(const gen_estimate_phase *p)
 {
     return p->weight_bytes + p->transformed_bytes;
 }
+
+/* The program itself: code, libraries, vocabulary, headers of the files (measured). */
+enum { PROGRAM_BYTES = 12 << 20 };
 
 /* The arena and the working memory never shrink.  Weights stay from phase to phase, unless memory
  * is so short that each phase gives its own back. */
@@ -151,7 +161,7 @@ static void add_peaks(gen_estimate *e, bool keeps_weights)
             activations = p->activation_bytes;
         if (p->scratch_bytes > scratch)
             scratch = p->scratch_bytes;
-        p->peak_bytes = weights + activations + scratch;
+        p->peak_bytes = PROGRAM_BYTES + weights + activations + scratch;
         if (p->num_tiles == 0)
             p->num_tiles = 1;
         if (p->peak_bytes > e->peak_bytes)
@@ -161,8 +171,10 @@ static void add_peaks(gen_estimate *e, bool keeps_weights)
 
 static gen_status too_large(const gen_estimate *e, const gen_generate_params *p, gen_error *err)
 {
-    gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.2f GiB, the limit is %.2f GiB", p->width,
-             p->height, (double)e->peak_bytes / 0x1p30, (double)e->mem_limit / 0x1p30);
+    const bool is_large = e->peak_bytes >= 0x1p30;
+    const double unit = is_large ? 0x1p30 : 0x1p20;
+    gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.1f %s, the limit is %.1f", p->width, p->height,
+             (double)e->peak_bytes / unit, is_large ? "GiB" : "MiB", (double)e->mem_limit / unit);
     return gen_hint(err, "choose a smaller size, or allow more memory");
 }
 
@@ -183,17 +195,16 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
         gen_vae_needs whole;
         GEN_TRY(gen_vae_measure_decode(m->vae, s->height, s->width, 0, &whole, err));
         const uint64_t vae = whole.weights - whole.transformed;
-        const uint64_t resident =
-            out->keeps_weights ? weights_of(&e->phases[0]) + weights_of(&e->phases[1]) + vae : vae;
+        const uint64_t others =
+            out->keeps_weights ? weights_of(&e->phases[0]) + weights_of(&e->phases[1]) : 0;
         *decoder = (gen_estimate_phase){0};
-        const gen_status status = estimate_decode(decoder, &out->band_rows, m, s, p, resident, err);
-        if (status && (status != GEN_ERROR_MEMORY || attempt == 1))
+        const gen_status status = estimate_decode(decoder, &out->band_rows, m, s, p,
+                                                  PROGRAM_BYTES + others + vae, &e->phases[1], err);
+        if (status && status != GEN_ERROR_MEMORY)
             return status;
-        if (status)
-            continue;
         add_peaks(e, out->keeps_weights);
         if (e->peak_bytes <= e->mem_limit)
-            return GEN_OK;
+            return status; /* not OK: the planning itself has no memory */
     }
     return too_large(e, p, err);
 }

@@ -87,14 +87,18 @@ static void less_memory_gives_the_same_picture(void **state)
     p.width = p.height = 128;
     session s = open_session(0);
     gen_image *expected = picture(&s, &p);
-    gen_estimate full;
+    gen_estimate full, least;
     EXPECT_OK(gen_estimate_run(&full, s.model, &p, &err));
+    p.width = p.height = 16;
+    EXPECT_OK(gen_estimate_run(&least, s.model, &p, &err));
+    p.width = p.height = 128;
     close_session(&s);
     int num_made = 0, num_refused = 0;
-    for (double share = 1.0; share > 0.02; share *= 0.8) {
+    for (double share = 1.0; num_refused < 3; share *= 0.93) {
         gen_image *image = NULL;
         gen_estimate estimate;
-        s = open_session((uint64_t)(share * (double)full.peak_bytes));
+        const double more = share * (double)(full.peak_bytes - least.peak_bytes);
+        s = open_session(least.peak_bytes + (uint64_t)more);
         const gen_status status = gen_generate(&image, s.model, &p, NULL, &err);
         const gen_status planned = gen_estimate_run(&estimate, s.model, &p, &err);
         assert_int_equal(status, planned);

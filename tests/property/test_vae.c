@@ -203,7 +203,7 @@ static void bands_are_chosen_by_the_limit(void **state)
     gen_vae_needs whole, needs;
     int64_t rows;
     model m = open_model("vae_kl");
-    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, 0, &rows, &whole, &err));
+    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, NULL, 0, &rows, &whole, &err));
     assert_int_equal(rows, 0);
     size_t previous = sum(&whole);
     for (int64_t r = 256; r >= 16; r /= 2) {
@@ -213,12 +213,12 @@ static void bands_are_chosen_by_the_limit(void **state)
                      previous);
         previous = sum(&needs);
     }
-    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, sum(&whole) - 1, &rows, &needs, &err));
+    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, NULL, sum(&whole) - 1, &rows, &needs, &err));
     assert_true(rows > 0 && sum(&needs) < sum(&whole));
-    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, previous, &rows, &needs, &err));
+    EXPECT_OK(gen_vae_choose_bands(m.vae, 128, 128, NULL, previous, &rows, &needs, &err));
     assert_true(sum(&needs) <= previous);
     EXPECT_STATUS(GEN_ERROR_MEMORY,
-                  gen_vae_choose_bands(m.vae, 128, 128, 1000, &rows, &needs, &err));
+                  gen_vae_choose_bands(m.vae, 128, 128, NULL, 1000, &rows, &needs, &err));
     EXPECT_CONTAINS(err.message, "1024 x 1024 pixels");
     close_model(&m);
 }
