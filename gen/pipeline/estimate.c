@@ -172,9 +172,10 @@ static void add_peaks(gen_estimate *e, bool keeps_weights)
 static gen_status too_large(const gen_estimate *e, const gen_generate_params *p, gen_error *err)
 {
     const bool is_large = e->peak_bytes >= 0x1p30;
-    const double unit = is_large ? 0x1p30 : 0x1p20;
-    gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.1f %s, the limit is %.1f", p->width, p->height,
-             (double)e->peak_bytes / unit, is_large ? "GiB" : "MiB", (double)e->mem_limit / unit);
+    const double size = is_large ? 0x1p30 : 0x1p20;
+    const char *unit = is_large ? "GiB" : "MiB";
+    gen_fail(err, GEN_ERROR_MEMORY, "%dx%d needs %.1f %s, the limit is %.1f %s", p->width,
+             p->height, (double)e->peak_bytes / size, unit, (double)e->mem_limit / size, unit);
     return gen_hint(err, "choose a smaller size, or allow more memory");
 }
 
