@@ -1,8 +1,10 @@
 /* threads.c - the pool: ticketed tasks, workers that spin for a moment and then sleep on a futex.
  *
- * A call publishes the task and raises `generation`.  Workers see the new generation, draw tickets
- * until none is left, and count themselves out in `busy`; the caller draws tickets too and returns
- * when busy is zero. */
+ * One word holds the state: the number of the call, whether it is closed, and how many workers are
+ * in it.  A call opens its number; a worker that sees it open counts itself in, draws tickets until
+ * none is left, and counts itself out; the caller draws tickets too, closes the call, and waits for
+ * those inside.  A worker that comes late, because its CPU was busy with something else, finds the
+ * call closed and is not waited for. */
 #include "gen/core/threads.h"
 
 #include <errno.h>
@@ -35,13 +37,20 @@ struct gen_pool {
     gen_task task;
     void *arg;
     int num_tasks;
-    _Alignas(LINE) atomic_uint generation; /* futex word of the workers */
+    _Alignas(LINE) atomic_uint state;
     _Alignas(LINE) atomic_int ticket;
-    _Alignas(LINE) atomic_uint busy; /* futex word of the caller */
     _Alignas(LINE) atomic_int sleepers;
     _Alignas(LINE) atomic_int stop, resting;
-    _Alignas(LINE) atomic_uint barrier_count, barrier_phase;
 };
+
+/* The fields of `state`.  A worker that sleeps through all numbers and meets its own again only
+ * fails to help once. */
+enum { CLOSED = 1 << 15, ACTIVE = CLOSED - 1, NUMBER = 1 << 16 };
+
+static unsigned number_of(unsigned state)
+{
+    return state / NUMBER;
+}
 
 static void futex_wait(atomic_uint *word, unsigned value)
 {
@@ -67,14 +76,14 @@ static int64_t nanoseconds(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* Waits until *word differs from value: spinning first when allowed, then asleep. */
-static void wait_change(gen_pool *pool, atomic_uint *word, unsigned value, bool is_worker)
+/* Waits until the state differs from `old`: spinning first when allowed, then asleep. */
+static void wait_change(gen_pool *pool, unsigned old, bool is_worker)
 {
     if (pool->may_spin) {
         const int64_t start = nanoseconds();
         do {
             for (int i = 0; i < 64; i++) {
-                if (atomic_load_explicit(word, memory_order_acquire) != value)
+                if (atomic_load_explicit(&pool->state, memory_order_acquire) != old)
                     return;
                 relax();
             }
@@ -82,11 +91,17 @@ static void wait_change(gen_pool *pool, atomic_uint *word, unsigned value, bool 
                 break;
         } while (nanoseconds() - start < SPIN_NANOSECONDS);
     }
-    while (atomic_load_explicit(word, memory_order_acquire) == value) {
+    while (atomic_load(&pool->state) == old) {
         atomic_fetch_add(&pool->sleepers, 1);
-        futex_wait(word, value);
+        futex_wait(&pool->state, old);
         atomic_fetch_sub(&pool->sleepers, 1);
     }
+}
+
+static void wake(gen_pool *pool)
+{
+    if (atomic_load(&pool->sleepers) > 0)
+        futex_wake_all(&pool->state);
 }
 
 static void work(gen_pool *pool, int index)
@@ -101,15 +116,20 @@ static void *worker_main(void *arg)
 {
     worker *w = arg;
     gen_pool *pool = w->pool;
-    unsigned seen = 0;
+    unsigned done = 0; /* the number of the last call this worker was in */
     for (;;) {
-        wait_change(pool, &pool->generation, seen, true);
-        seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
-        if (atomic_load(&pool->stop))
+        unsigned state = atomic_load(&pool->state);
+        if (atomic_load(&pool->stop)) /* set before the state changes: seen after it */
             return NULL;
-        work(pool, w->index);
-        if (atomic_fetch_sub(&pool->busy, 1) == 1 && atomic_load(&pool->sleepers) > 0)
-            futex_wake_all(&pool->busy);
+        if (number_of(state) == done || state & CLOSED) {
+            wait_change(pool, state, true);
+        } else if (atomic_compare_exchange_strong(&pool->state, &state, state + 1)) {
+            done = number_of(state);
+            work(pool, w->index);
+            state = atomic_fetch_sub(&pool->state, 1);
+            if (state & CLOSED && (state & ACTIVE) == 1)
+                wake(pool);
+        }
     }
 }
 
@@ -152,6 +172,7 @@ gen_status gen_pool_new(gen_pool **out, int num_threads, gen_error *err)
         return gen_no_memory(err, "thread pool", sizeof *pool);
     pool->num_threads = num_threads;
     pool->may_spin = num_threads <= cpus;
+    atomic_init(&pool->state, CLOSED);
     pool->workers = gen_calloc((size_t)num_threads, sizeof *pool->workers);
     if (!pool->workers) {
         gen_pool_free(pool);
@@ -179,8 +200,8 @@ void gen_pool_free(gen_pool *pool)
         return;
     if (pool->num_started) {
         atomic_store(&pool->stop, 1);
-        atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
-        futex_wake_all(&pool->generation);
+        atomic_fetch_add(&pool->state, NUMBER);
+        futex_wake_all(&pool->state);
         for (int i = 1; i <= pool->num_started; i++)
             pthread_join(pool->workers[i].thread, NULL);
     }
@@ -206,32 +227,19 @@ void gen_pool_run(gen_pool *pool, gen_task task, void *arg, int num_tasks)
     pool->arg = arg;
     pool->num_tasks = num_tasks;
     atomic_store_explicit(&pool->ticket, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->busy, (unsigned)pool->num_started, memory_order_relaxed);
     atomic_store_explicit(&pool->resting, 0, memory_order_relaxed);
-    atomic_fetch_add(&pool->generation, 1);
-    if (atomic_load(&pool->sleepers) > 0)
-        futex_wake_all(&pool->generation);
+    const unsigned last = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    atomic_store(&pool->state, (number_of(last) + 1) * NUMBER);
+    wake(pool);
     work(pool, 0);
-    unsigned left;
-    while ((left = atomic_load_explicit(&pool->busy, memory_order_acquire)) != 0)
-        wait_change(pool, &pool->busy, left, false);
+    unsigned state = atomic_fetch_or(&pool->state, CLOSED) | CLOSED;
+    while (state & ACTIVE) {
+        wait_change(pool, state, false);
+        state = atomic_load_explicit(&pool->state, memory_order_acquire);
+    }
 }
 
 void gen_pool_rest(gen_pool *pool)
 {
     atomic_store_explicit(&pool->resting, 1, memory_order_relaxed);
-}
-
-void gen_pool_barrier(gen_pool *pool)
-{
-    const unsigned phase = atomic_load_explicit(&pool->barrier_phase, memory_order_acquire);
-    const unsigned n = (unsigned)pool->num_threads;
-    if (atomic_fetch_add_explicit(&pool->barrier_count, 1, memory_order_acq_rel) + 1 == n) {
-        atomic_store_explicit(&pool->barrier_count, 0, memory_order_relaxed);
-        atomic_fetch_add(&pool->barrier_phase, 1);
-        if (atomic_load(&pool->sleepers) > 0)
-            futex_wake_all(&pool->barrier_phase);
-        return;
-    }
-    wait_change(pool, &pool->barrier_phase, phase, false);
 }

@@ -25,8 +25,4 @@ void       gen_pool_run(gen_pool *pool, gen_task task, void *arg, int num_tasks)
 /* Lets the workers sleep until the next gen_pool_run(): called at the end of a plan. */
 void gen_pool_rest(gen_pool *pool);
 
-/* A barrier for the tasks of one gen_pool_run() call whose num_tasks equals the number of
- * threads: every one of them has to call it the same number of times. */
-void gen_pool_barrier(gen_pool *pool);
-
 #endif
