@@ -46,6 +46,11 @@ gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
 gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
                                 const gen_network_shape *shape, gen_error *err);
 
+/* Runs the network once on a constant input, to tell predictions of v from those of noise in
+ * Stable Diffusion 2 (predict_test.c).  Errors: MODEL; MEMORY; INTERNAL. */
+gen_status gen_network_predicts_v(bool *predicts_v, const gen_network_instance *network,
+                                  gen_error *err);
+
 typedef struct gen_denoise_group {
     const gen_network_instance *network;
     gen_plan_cache *plans;

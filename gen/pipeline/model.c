@@ -121,6 +121,23 @@ static gen_status open_scheduler(gen_model *m, gen_error *err)
     return GEN_OK;
 }
 
+/* Stable Diffusion 2 without a configuration: the network itself is asked. */
+static gen_status test_prediction(gen_model *m, gen_error *err)
+{
+    enum { SD2_CONTEXT = 1024 };
+    const gen_network_traits *t = &m->network.traits;
+    bool is_v = false;
+    if (m->files->scheduler || m->files->prediction_type || t->context_dim != SD2_CONTEXT ||
+        t->in_channels != t->out_channels || t->pooled_dim || t->num_time_ids || t->guidance_dim)
+        return GEN_OK;
+    GEN_TRY(gen_network_predicts_v(&is_v, &m->network, err));
+    m->scheduler.prediction_type = is_v ? GEN_PREDICT_V : GEN_PREDICT_EPSILON;
+    gen_log(m->context, GEN_LOG_NOTE,
+            "%s does not say what it predicts; a test of the network says %s", m->path,
+            gen_prediction_name(m->scheduler.prediction_type));
+    return GEN_OK;
+}
+
 /* ---- checks --------------------------------------------------------------------------------- */
 
 /* Records everything once, so that missing and misshapen tensors are found before work starts. */
@@ -224,6 +241,7 @@ static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *e
     GEN_TRY(open_scheduler(m, err));
     GEN_TRY(gen_world_open(&m->world, m->path, err));
     GEN_TRY(check_complete(m, p->strict != 0, err));
+    GEN_TRY(test_prediction(m, err));
     return fill_info(m, err);
 }
 

@@ -53,4 +53,8 @@ gen_status gen_toy_run(gen_toy_path *out, const gen_toy *toy, const gen_sampler 
 gen_status gen_toy_exact(gen_toy_path *out, const gen_toy *toy, const gen_schedule *schedule,
                          const float *start, size_t n, int num_states, gen_error *err);
 
+/* Settings of family i of gen_plot_family_at() (plot_family.c).  Errors: those of
+ * gen_scheduler_config_init(). */
+gen_status gen_plot_family_config(gen_scheduler_config *config, int i, gen_error *err);
+
 #endif
