@@ -370,9 +370,12 @@ static gen_status open_shards(gen_weights *into, const gen_json *index, json_t *
                               gen_error *err)
 {
     json_t *map = json_object_get(index->root, "weight_map");
-    if (!json_is_object(map) || json_object_size(map) == 0)
-        return gen_fail(err, GEN_ERROR_MODEL, "%s: no \"weight_map\" from tensors to files",
-                        index->path);
+    if (!json_is_object(map) || json_object_size(map) == 0) {
+        gen_fail(err, GEN_ERROR_MODEL,
+                 "%s: no weights here, and no \"weight_map\" of files with them", index->path);
+        gen_hint(err, NO_MODEL);
+        return GEN_ERROR_MODEL;
+    }
     const char *name;
     json_t *shard;
     json_object_foreach(map, name, shard)

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gen/core/alloc.h"
 #include "gen/pipeline/model_files.h"
+#include "gen/pipeline/scheduler_json.h"
 
 /* A growing text; after a failure it is NULL and stays so. */
 typedef struct report {
@@ -147,11 +149,14 @@ const char *gen_model_files_phrase(const gen_model_files *files)
 
 static const char *prediction_of(const gen_model_files *files)
 {
-    const char *prediction = files->prediction_type;
-    if (files->scheduler &&
-        gen_json_string(files->scheduler, "prediction_type", "epsilon", &prediction, NULL))
-        prediction = NULL;
-    return prediction;
+    gen_scheduler_config config;
+    double *lists;
+    if (!files->scheduler)
+        return files->prediction_type;
+    if (gen_scheduler_config_read(&config, &lists, files->scheduler, NULL))
+        return NULL;
+    gen_free(lists);
+    return gen_prediction_name(config.prediction_type);
 }
 
 static const char *scheduler_class(const gen_model_files *files)

@@ -342,6 +342,16 @@ static void descriptions_name_everything(void **state)
     json_decref(json);
     gen_free(text);
     gen_model_files_free(files);
+
+    /* what the scheduler predicts when it does not say */
+    place_pipeline("flow", "scheduler/");
+    temp_write(&dir, "flow/scheduler/scheduler_config.json",
+               "{\"_class_name\":\"FlowMatchEulerDiscreteScheduler\"}");
+    files = open_ok("flow");
+    EXPECT_OK(gen_model_files_describe(&text, files, false, &err));
+    EXPECT_CONTAINS(text, "  prediction      flow_prediction\n");
+    gen_free(text);
+    gen_model_files_free(files);
 }
 
 int main(void)

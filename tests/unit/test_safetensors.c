@@ -268,9 +268,9 @@ static void bad_indexes_are_refused(void **state)
     static const struct {
         const char *map, *message;
     } indexes[] = {
-        {"{}", "no \"weight_map\""},
-        {"{\"weight_map\":{}}", "no \"weight_map\""},
-        {"{\"weight_map\":[1]}", "no \"weight_map\""},
+        {"{}", "and no \"weight_map\""},
+        {"{\"weight_map\":{}}", "and no \"weight_map\""},
+        {"{\"weight_map\":[1]}", "and no \"weight_map\""},
         {"{\"weight_map\":{\"a\":1}}", "tensor \"a\" is given no file name"},
         {"{\"weight_map\":{\"a\":\"../m-00001-of-00002.safetensors\"}}", "not the name of a file"},
         {"{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "not the name of a file"},
