@@ -101,12 +101,11 @@ static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, cons
 {
     const gen_network_shape shape = {s->is_guided ? 2 : 1, s->height, s->width, num_tokens};
     gen_plan *plan;
+    int num_calls;
     phase->name = "denoise";
+    GEN_TRY(gen_sampling_count_calls(&num_calls, s, p, err));
     GEN_TRY(gen_network_dry_plan(&plan, &m->network, &shape, err));
-    double steps = p->num_inference_steps;
-    if (p->init_image)
-        steps = fmax(1.0, floor(steps * p->strength));
-    add_plan(phase, gen_plan_get_stats(plan), steps);
+    add_plan(phase, gen_plan_get_stats(plan), num_calls);
     gen_plan_free(plan);
     return GEN_OK;
 }

@@ -38,6 +38,11 @@ gen_status gen_sampling_resolve_method(gen_sampling *out, gen_generate_params *p
 gen_status gen_sampling_schedule(gen_schedule **out, const gen_sampling *sampling,
                                  const gen_generate_params *params, gen_error *err);
 
+/* How often the network will be asked; guidance asks for two answers at once (calls.c).  Errors:
+ * those of gen_sampling_schedule() and gen_solve(). */
+gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *sampling,
+                                    const gen_generate_params *params, gen_error *err);
+
 /* noise [height,width,channels] moves towards `other` along the arcs between their columns, as
  * A1111's variation seeds do: strength 0 stays, 1 arrives (variation.c). */
 void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t width,
