@@ -48,6 +48,8 @@ static gen_status read_model(plot *p, gen_error *err)
     const char *slash = strrchr(p->params.model, '/');
     snprintf(p->subject, sizeof p->subject, "%s", slash && slash[1] ? slash + 1 : p->params.model);
     GEN_TRY(gen_model_files_open(&p->files, p->params.model, err));
+    if (!p->params.samplers)
+        GEN_TRY(gen_scheduler_class_check(p->files->scheduler, err));
     GEN_TRY(gen_scheduler_config_read(&p->config, &p->lists, p->files->scheduler, err));
     if (p->files->prediction_type)
         GEN_TRY(gen_scheduler_config_set_string(&p->config, "prediction_type",

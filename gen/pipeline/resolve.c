@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gen/pipeline/scheduler_json.h"
 #include "samplers/names.h"
 
 bool gen_method_at(gen_method *out, gen_method_kind kind, int i)
@@ -330,6 +331,8 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
     s->height = p->height / factor;
     s->width = p->width / factor;
     s->config = m->scheduler;
+    if (!p->sampler)
+        GEN_TRY(gen_scheduler_class_check(m->files->scheduler, err));
     GEN_TRY(check_ranges(p, err));
     GEN_TRY(gen_sampling_resolve_method(s, p, err));
     GEN_TRY(resolve_guidance(s, p, m, err));

@@ -43,6 +43,17 @@ static gen_status set_key(gen_scheduler_config *config, double **lists, const ch
     return GEN_OK;
 }
 
+gen_status gen_scheduler_class_check(const gen_json *json, gen_error *err)
+{
+    const char *class_name = NULL;
+    gen_scheduler_config unused;
+    if (!json)
+        return GEN_OK;
+    GEN_TRY(gen_json_string(json, "_class_name", "", &class_name, err));
+    const gen_status status = gen_scheduler_config_init(&unused, class_name, err);
+    return status ? gen_fail_in(err, status, "%s", json->path) : GEN_OK;
+}
+
 gen_status gen_scheduler_config_read(gen_scheduler_config *config, double **lists,
                                      const gen_json *json, gen_error *err)
 {
@@ -51,17 +62,12 @@ gen_status gen_scheduler_config_read(gen_scheduler_config *config, double **list
     *lists = NULL;
     if (!json)
         return gen_scheduler_config_init(config, NULL, err);
-    gen_status status = gen_json_string(json, "_class_name", "", &class_name, err);
-    if (!status) {
-        status = gen_scheduler_config_init(config, class_name, err);
-        if (status)
-            gen_fail_in(err, status, "%s", json->path);
-    }
-    if (status)
-        return status;
+    GEN_TRY(gen_json_string(json, "_class_name", "", &class_name, err));
+    if (gen_scheduler_config_init(config, class_name, NULL))
+        GEN_TRY(gen_scheduler_config_init(config, NULL, err));
     json_object_foreach(json->root, key, value)
     {
-        status = set_key(config, lists, key, value, err);
+        const gen_status status = set_key(config, lists, key, value, err);
         if (status) {
             gen_free(*lists);
             *lists = NULL;

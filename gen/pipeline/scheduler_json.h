@@ -7,8 +7,12 @@
 
 /* json NULL: the defaults for a file without one.  The lists of json are copied into *lists (to be
  * freed with gen_free() when the configuration is not used any more), which may receive NULL.
+ * A class nobody knows gives the same defaults, for a caller who names a sampler.
  * Errors: MODEL, naming file and key; MEMORY. */
 gen_status gen_scheduler_config_read(gen_scheduler_config *config, double **lists,
                                      const gen_json *json, gen_error *err);
+
+/* Whether the class says how to sample.  Errors: MODEL, naming file and class. */
+gen_status gen_scheduler_class_check(const gen_json *json, gen_error *err);
 
 #endif

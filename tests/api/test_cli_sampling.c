@@ -1,11 +1,15 @@
 /* test_cli_sampling.c GEN MODEL - sampling options, their help, and plots, through the program. */
 #include "tests/api/program.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "gen/gen.h"
 
 #define SMALL "-m MODEL -W 48 -H 32 --steps 3 --seed 1 -q -y "
 
 static gen_error err;
+static char model_path[4096];
 
 static gen_image *load(const char *name)
 {
@@ -162,6 +166,47 @@ static void variations(void **state)
     assert_string_equal(program_out, "5.ppm\n6.ppm\n");
 }
 
+/* A copy of the model whose scheduler has a class nobody knows: a named sampler is the remedy. */
+static void unknown_classes(void **state)
+{
+    (void)state;
+    char command[8400];
+    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'", model_path,
+             program_path("m"), program_path(""));
+    assert_int_equal(system(command), 0);
+    unlink(program_path("m/scheduler/scheduler_config.json"));
+    FILE *f = fopen(program_path("m/scheduler/scheduler_config.json"), "w");
+    assert_non_null(f);
+    fputs("{\"_class_name\": \"NewScheduler\", \"beta_start\": 0.00085, \"beta_end\": 0.012,"
+          " \"beta_schedule\": \"scaled_linear\"}",
+          f);
+    fclose(f);
+    program_expect(4, "-m m -W 48 -H 32 --steps 2 -q -o x.png cat");
+    EXPECT_CONTAINS(program_errors, "scheduler class \"NewScheduler\" is not known");
+    program_expect(0, "-m m -W 48 -H 32 --steps 2 --seed 1 -q --sampler euler -o x.png cat");
+    program_expect(4, "plot schedule -m m -o s.png");
+    program_expect(0, "plot schedule -m m --sampler euler -o s.png");
+}
+
+/* What a plan says of the work follows the sampler's calls. */
+static void plans_count_calls(void **state)
+{
+    (void)state;
+    double flops[2];
+    static const char *const lines[] = {
+        "-m MODEL -W 48 -H 32 --steps 10 --sampler euler --dry-run --json cat",
+        "-m MODEL -W 48 -H 32 --steps 10 --sampler heun --dry-run --json cat"};
+    for (int i = 0; i < 2; i++) {
+        program_expect(0, lines[i]);
+        const char *at = strstr(program_out, "\"name\":\"denoise\"");
+        assert_non_null(at);
+        at = strstr(at, "\"flops\":");
+        assert_non_null(at);
+        flops[i] = strtod(at + 8, NULL);
+    }
+    EXPECT_BETWEEN(flops[1] / flops[0], 1.899, 1.901);
+}
+
 /* ---- help -------------------------------------------------------------------------------------
  */
 
@@ -260,12 +305,13 @@ int main(int argc, char **argv)
 {
     if (argc != 3)
         return 2;
-    if (program_init(argv[1], argv[2]) != 0)
+    if (program_init(argv[1], argv[2]) != 0 || !realpath(argv[2], model_path))
         return 1;
 #define CASE(name) cmocka_unit_test_setup_teardown(name, program_set_up, program_tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(refusals),   CASE(names_of_others),       CASE(records),
-        CASE(variations), CASE(help_lists_the_tables), CASE(plots),
+        CASE(refusals),        CASE(names_of_others),       CASE(records),
+        CASE(variations),      CASE(help_lists_the_tables), CASE(plots),
+        CASE(unknown_classes), CASE(plans_count_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
