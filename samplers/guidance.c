@@ -7,27 +7,25 @@
 #include "gen/core/alloc.h"
 #include "samplers/names.h"
 
-/* ---- the table ---------------------------------------------------------------------------------
+/* ---- finding -----------------------------------------------------------------------------------
  */
-
-static const gen_guidance_kind *const KINDS[] = {
-    &gen_guidance_cfg,      &gen_guidance_dual, &gen_guidance_cfg_norm,
-    &gen_guidance_cfg_zero, &gen_guidance_apg,
-};
-
-#define NUM_KINDS ((int)(sizeof KINDS / sizeof KINDS[0]))
 
 const gen_guidance_info *gen_guidance_kind_at(int i)
 {
-    return i >= 0 && i < NUM_KINDS ? &KINDS[i]->info : NULL;
+    for (int k = 0; gen_guidances[k]; k++)
+        if (k == i)
+            return &gen_guidances[k]->info;
+    return NULL;
 }
 
 static const gen_guidance_kind *find_kind(const char *name)
 {
-    for (int i = 0; name && i < NUM_KINDS; i++)
-        if (gen_name_matches(name, KINDS[i]->info.name, KINDS[i]->info.aliases))
-            return KINDS[i];
-    return name ? NULL : KINDS[0];
+    if (!name)
+        return &gen_guidance_cfg;
+    for (int i = 0; gen_guidances[i]; i++)
+        if (gen_name_matches(name, gen_guidances[i]->info.name, gen_guidances[i]->info.aliases))
+            return gen_guidances[i];
+    return NULL;
 }
 
 double gen_guidance_scale_of(const gen_guidance_params *params)
@@ -59,7 +57,42 @@ static bool is_on(const gen_guidance_params *p, const gen_point *at)
     const double kappa = gen_level_kappa(at->level), stop = p->stop > 0 ? p->stop : 1;
     if (kappa <= p->interval_low || (p->interval_high > 0 && kappa > p->interval_high))
         return p->interval_low <= 0 && p->interval_high <= 0;
-    return at->step >= (int)(p->start * at->num_steps) && at->step < (int)(stop * at->num_steps);
+    return at->step >= (int)(p->start * at->num_steps) && at->step < (int)(stop * at->num_steps) &&
+           at->step < at->num_steps * (1 - p->skip_last);
+}
+
+double gen_guidance_negative_factor(double scale, int num_steps, int step)
+{
+    return pow(scale, 1 + (step < num_steps ? step : num_steps));
+}
+
+double gen_guidance_dynamic_scale(double g, int step, int num_steps)
+{
+    const double left = (double)(num_steps - step) / num_steps;
+    return g / 2 + g / 2 * (1 - cos(acos(-1) * pow(left, 5))) / 2;
+}
+
+/* The parameters of this step. */
+static gen_guidance_params params_at(const gen_guidance_params *p, const gen_point *at)
+{
+    gen_guidance_params now = *p;
+    if (p->is_dynamic) {
+        now.guidance_scale =
+            gen_guidance_dynamic_scale(gen_guidance_scale_of(p), at->step, at->num_steps);
+        now.image_scale = gen_guidance_dynamic_scale(p->image_scale != 0 ? p->image_scale : 1,
+                                                     at->step, at->num_steps);
+    }
+    return now;
+}
+
+/* Channels that are not guided are the conditional branch's. */
+static void restore_channels(const gen_guidance_call *call)
+{
+    const size_t channels = (size_t)call->params->channels;
+    const size_t guided = (size_t)call->params->guided_channels;
+    for (size_t k = 0; k < call->n; k++)
+        if (k % channels >= guided)
+            call->out[k] = call->branch[GEN_BRANCH_CONDITIONAL][k];
 }
 
 static gen_status guidance_denoise(void *self, const float *x, const gen_point *at, float *out,
@@ -68,12 +101,13 @@ static gen_status guidance_denoise(void *self, const float *x, const gen_point *
     const guidance *g = self;
     const gen_denoiser *asked[GEN_MAX_BRANCHES];
     float *answers[GEN_MAX_BRANCHES];
-    gen_guidance_call call = {.params = &g->params, .at = at};
-    const bool guided = is_on(&g->params, at);
+    const gen_guidance_params params = params_at(&g->params, at);
+    gen_guidance_call call = {.params = &params, .at = at};
+    const bool guided = is_on(&params, at);
     const size_t n = g->base.n, size = n / (size_t)g->num_samples;
     int num = 0;
     for (int k = 0; k < GEN_MAX_BRANCHES; k++)
-        if (k == GEN_BRANCH_CONDITIONAL || (guided && g->kind->needs(&g->params, k))) {
+        if (k == GEN_BRANCH_CONDITIONAL || (guided && g->kind->needs(&params, k))) {
             asked[num] = g->branches[k];
             answers[num++] = g->answers + (size_t)k * n;
             call.branch[k] = g->answers + (size_t)k * n;
@@ -87,9 +121,11 @@ static gen_status guidance_denoise(void *self, const float *x, const gen_point *
     call.state = g->kind->has_state ? g->answers + GEN_MAX_BRANCHES * n : NULL;
     for (int i = 0; i < g->num_samples; i++) {
         g->kind->combine(&call);
-        if (g->params.rescale > 0)
+        if (params.rescale > 0)
             gen_guidance_rescale(call.out, call.branch[GEN_BRANCH_CONDITIONAL], size,
-                                 g->params.rescale);
+                                 params.rescale);
+        if (params.guided_channels > 0)
+            restore_channels(&call);
         for (int k = 0; k < GEN_MAX_BRANCHES; k++)
             if (call.branch[k])
                 call.branch[k] += size;
@@ -120,6 +156,9 @@ static gen_status check_params(const gen_guidance_params *p, const gen_guidance_
     if (branches[0]->n % (size_t)num_samples != 0)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "guidance: %zu values in %d samples",
                         branches[0]->n, num_samples);
+    if (p->guided_channels > 0 && p->channels < p->guided_channels)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "guidance: %d of %d channels", p->guided_channels,
+                        p->channels);
     for (int k = 1; k < GEN_MAX_BRANCHES; k++)
         if (kind->needs(p, k) && !branches[k])
             return gen_fail(err, GEN_ERROR_ARGUMENT, "guidance %s needs %s prediction",

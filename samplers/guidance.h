@@ -5,6 +5,7 @@
 #define GEN_SAMPLERS_GUIDANCE_H
 
 #include "samplers/samplers.h"
+#include "samplers/tables.h"
 
 enum { GEN_BRANCH_CONDITIONAL, GEN_BRANCH_UNCONDITIONAL, GEN_BRANCH_IMAGE };
 
@@ -28,7 +29,9 @@ typedef struct gen_guidance_kind {
 /* The scale with its default. */
 double gen_guidance_scale_of(const gen_guidance_params *params);
 
-extern const gen_guidance_kind gen_guidance_cfg, gen_guidance_dual, gen_guidance_cfg_norm,
-    gen_guidance_cfg_zero, gen_guidance_apg;
+#define ROW(name) extern const gen_guidance_kind gen_guidance_##name;
+GEN_GUIDANCE_ROWS(ROW)
+#undef ROW
+extern const gen_guidance_kind *const gen_guidances[]; /* ends with NULL (tables.c) */
 
 #endif

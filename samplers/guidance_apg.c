@@ -3,6 +3,7 @@
  * The difference c - u gets momentum, a largest norm, and loses its part along c:
  *   d = (c - u) + beta d_before;  d *= min(1, r / |d|);  d = d_along + d_across (of c)
  *   out = c + (g - 1) (d_across + eta d_along)
+ * diffusers has u + g (d_across + eta d_along), which is the same only for eta 1 and no limit.
  * Published for denoised latents, so its branches are predictions of x0. */
 #include "samplers/guidance.h"
 
@@ -13,7 +14,8 @@ static bool needs(const gen_guidance_params *p, int branch)
     return gen_guidance_cfg.needs(p, branch);
 }
 
-static void combine(const gen_guidance_call *call)
+/* out = base + gain (d_across + eta d_along); base may be one of the branches. */
+static void project(const gen_guidance_call *call, const float *base, double gain)
 {
     const gen_guidance_params *p = call->params;
     const float *c = call->branch[GEN_BRANCH_CONDITIONAL];
@@ -29,11 +31,20 @@ static void combine(const gen_guidance_call *call)
     length = sqrt(length);
     const double shrink = p->norm_limit > 0 && length > p->norm_limit ? p->norm_limit / length : 1;
     const double share = square > 0 ? shrink * along / square : 0; /* d_along = share c */
-    const double gain = gen_guidance_scale_of(p) - 1;
     for (size_t k = 0; k < call->n; k++) {
         const double across = shrink * d[k] - share * c[k];
-        call->out[k] = (float)(c[k] + gain * (across + p->parallel * share * c[k]));
+        call->out[k] = (float)(base[k] + gain * (across + p->parallel * share * c[k]));
     }
+}
+
+static void combine(const gen_guidance_call *call)
+{
+    project(call, call->branch[GEN_BRANCH_CONDITIONAL], gen_guidance_scale_of(call->params) - 1);
+}
+
+static void combine_from_u(const gen_guidance_call *call)
+{
+    project(call, call->branch[GEN_BRANCH_UNCONDITIONAL], gen_guidance_scale_of(call->params));
 }
 
 const gen_guidance_kind gen_guidance_apg = {
@@ -46,4 +57,16 @@ const gen_guidance_kind gen_guidance_apg = {
     .has_state = true,
     .needs = needs,
     .combine = combine,
+};
+
+const gen_guidance_kind gen_guidance_apg_u = {
+    .info = {.name = "apg_u",
+             .aliases = "apg-diffusers",
+             .paper = "Sadat et al. 2024, Adaptive Projected Guidance",
+             .formula = "u + g (d_across + eta d_along)",
+             .purpose = "the same as diffusers computes it",
+             .takes_x0 = true},
+    .has_state = true,
+    .needs = needs,
+    .combine = combine_from_u,
 };

@@ -8,7 +8,9 @@
  *   prediction  what the network's output means, in the process it was trained on  prediction.c
  *   guidance    a denoiser that asks denoisers                                     guidance*.c
  *   solver      how to step from one level to the next                             solver*.c
- *   noise       where fresh Gaussian numbers come from                             noise.c
+ *   bridge      from a source picture to its target, instead of from noise         bridge.c
+ *   start       image to image, inpainting; long videos                img2img.c, windows.c,
+ * chunks.c noise       where fresh Gaussian numbers come from                             noise.c
  *
  * A picture is made like this:
  *
@@ -18,9 +20,9 @@
  *   gen_solve(sampler, ...)               calls D once or more a step and moves x
  *
  * To add a solver: write one solver_NAME.c that defines a `const gen_sampler`: usually a function
- * that gives the coefficients of one step (solver.h), and add its address to the table in solver.c.
- * To add a schedule: one function that fills a grid (schedule.h) and its row in schedule.c.
- * To add a guidance: one function that combines predictions and its row in guidance.c.
+ * that gives the coefficients of one step (solver.h).  To add a schedule: one file with a function
+ * that fills a grid (schedule.h).  To add a guidance: one file with a function that combines
+ * predictions (guidance.h).  Each is one row in tables.h; tests/property/recipe shows all three.
  * To add a prediction type: one row in prediction.c.
  *
  * Notation: unprimed is the level a step leaves, primed the one it reaches; kappa = sigma / alpha
@@ -64,6 +66,11 @@ typedef struct gen_point {
     double time;     /* what the network is told: not a function of the level in real checkpoints */
     int step; /* 0 .. num_steps - 1; methods of several stages ask more than once in a step */
     int num_steps;
+    int first_frame; /* of the window, where a long video is denoised in windows (windows.c) */
+    /* Where equal parts of a sample, outermost first, stand at levels of their own (chunks.c):
+     * [num_chunks].  Else NULL. */
+    const gen_level *chunk_levels;
+    int num_chunks;
 } gen_point;
 
 /* A network that can answer several of its conditions in one run (a batch of two for guidance). */
@@ -96,12 +103,21 @@ void gen_denoiser_free(gen_denoiser *denoiser);
  */
 
 typedef enum gen_prediction_type {
-    GEN_PREDICT_EPSILON, /* eps */
-    GEN_PREDICT_V,       /* alpha eps - sigma x0; F of TrigFlow */
-    GEN_PREDICT_SAMPLE,  /* x0 */
-    GEN_PREDICT_FLOW,    /* eps - x0, the velocity of rectified flow */
+    GEN_PREDICT_EPSILON,      /* eps */
+    GEN_PREDICT_V,            /* alpha eps - sigma x0; F of TrigFlow on data of unit variance */
+    GEN_PREDICT_SAMPLE,       /* x0 */
+    GEN_PREDICT_FLOW,         /* eps - x0, the velocity of rectified flow */
+    GEN_PREDICT_REVERSE_FLOW, /* x0 - eps: its time runs the other way (MAGI-1, Mochi) */
+    /* The rest are for networks in VE coordinates. */
+    GEN_PREDICT_EDM,         /* F of EDM, on data of deviation sigma_data */
+    GEN_PREDICT_TRIGFLOW,    /* F of sCM, the same with the other sign */
+    GEN_PREDICT_CONSISTENCY, /* the same as EDM, but x0 = x at sigma_min */
+    GEN_PREDICT_BRIDGE,      /* (x - x0) / kappa^2, the velocity of a bridge */
+    GEN_PREDICT_DIFFERENCE,  /* x - x0 */
     GEN_NUM_PREDICTIONS
 } gen_prediction_type;
+
+typedef struct gen_scheduler_config gen_scheduler_config;
 
 /* The network sees `input` * x, in the coordinates of its own process, and
  * x0 = `skip` * x + `output` * raw, with x in the sampler's coordinates. */
@@ -114,9 +130,18 @@ typedef struct gen_precondition {
 gen_status gen_precondition_at(gen_precondition *out, gen_prediction_type type, gen_process process,
                                gen_level at, gen_error *err);
 
+/* The same for the network of a configuration, with its sigma_data and sigma_min (above they are
+ * EDM's 0.5 and 0.002). */
+gen_status gen_precondition_of(gen_precondition *out, const gen_scheduler_config *config,
+                               gen_level at, gen_error *err);
+
 /* A denoiser of clean latents over a network that gives raw predictions (borrowed). */
 gen_status gen_prediction_new(gen_denoiser **out, const gen_denoiser *network,
                               gen_prediction_type type, gen_process process, gen_error *err);
+/* The same for the network of a configuration (copied), which is told its times in the kind of
+ * number it was made with. */
+gen_status gen_prediction_of(gen_denoiser **out, const gen_denoiser *network,
+                             const gen_scheduler_config *config, gen_error *err);
 
 /* "epsilon" "v_prediction" "sample" "flow_prediction", and short forms. */
 bool gen_prediction_parse(const char *name, gen_prediction_type *type);
@@ -137,10 +162,13 @@ typedef struct gen_guidance_params {
         interval_low; /* guided only where interval_low < kappa <= interval_high, else c alone; */
     double interval_high; /*   0: without limit */
     double start, stop;   /* guided only in steps [start, stop) as fractions; stop 0: to the end */
+    double skip_last;     /* share of the last steps that are not guided (EchoMimicV3) */
+    bool is_dynamic;      /* scales fall from g to g/2 over the run (EchoMimicV3) */
     int zero_init_steps;  /* cfg-zero: first predictions replaced by 0 */
     double momentum, norm_limit, parallel; /* apg: beta; r (0: none); eta, the share kept */
     int num_samples;                       /* pictures side by side in x; 0 counts as 1 */
     int channels;                          /* innermost dimension, for norms per token */
+    int guided_channels;                   /* of those, the first to guide (DiT: 3 of 4); 0: all */
 } gen_guidance_params;
 
 /* branches[0] conditional, [1] unconditional (or negative), [2] with the image alone; all borrowed,
@@ -152,6 +180,12 @@ gen_status gen_guidance_new(gen_denoiser **out, const gen_guidance_params *param
 /* Will the unconditional branch ever be asked?  Lets a pipeline leave out its text encoding. */
 bool gen_guidance_needs(const gen_guidance_params *params, int branch);
 
+/* The factor on the negative prompt's embeddings in a step: `scale` once more in each of the steps
+ * 0 .. num_steps, kept after (phase-aware negative guidance of EchoMimicV3). */
+double gen_guidance_negative_factor(double scale, int num_steps, int step);
+/* A scale that falls from g to g / 2, fast at first (EchoMimicV3). */
+double gen_guidance_dynamic_scale(double g, int step, int num_steps);
+
 /* guided [n] is brought to the standard deviation of conditional [n], by the share `rescale`
  * (Lin et al. 2024, sec. 3.4; deviations over a whole sample, with n - 1). */
 void gen_guidance_rescale(float *guided, const float *conditional, size_t n, double rescale);
@@ -160,7 +194,8 @@ void gen_guidance_match_norm(float *guided, const float *conditional, size_t n, 
 
 typedef struct gen_guidance_info {
     const char *name, *aliases, *paper, *formula, *purpose;
-    bool takes_x0; /* its branches are denoised latents, not raw predictions, and so is its result */
+    bool
+        takes_x0; /* its branches are denoised latents, not raw predictions, and so is its result */
 } gen_guidance_info;
 const gen_guidance_info *gen_guidance_kind_at(int i); /* NULL behind the last */
 
@@ -181,15 +216,50 @@ typedef enum gen_spacing {
     GEN_SPACING_LINSPACE
 } gen_spacing;
 
-typedef enum gen_variance { GEN_VARIANCE_SMALL, GEN_VARIANCE_LARGE } gen_variance;
+typedef enum gen_variance {
+    GEN_VARIANCE_SMALL,
+    GEN_VARIANCE_LARGE,
+    GEN_VARIANCE_LEARNED,      /* the network gives the variance itself */
+    GEN_VARIANCE_LEARNED_RANGE /* v in [-1, 1] between the logarithms of small and large */
+} gen_variance;
+
+/* What the answer of a network means, whatever its form. */
+typedef enum gen_network_kind {
+    GEN_NETWORK_MEAN,        /* the mean of what is clean given x: diffusion and flow */
+    GEN_NETWORK_CONSISTENCY, /* the clean end of the trajectory through x */
+    GEN_NETWORK_BRIDGE,      /* the target of a path that starts at a source picture */
+    GEN_NUM_NETWORK_KINDS
+} gen_network_kind;
+
+/* What a network is told about the noise level. */
+typedef enum gen_time_rule {
+    GEN_TIME_TRAINING,    /* index into the table of levels; flow: T tau */
+    GEN_TIME_REVERSED,    /* flow: T (1 - tau) */
+    GEN_TIME_EDM,         /* ln kappa / 4 */
+    GEN_TIME_CONSISTENCY, /* 250 ln kappa */
+    GEN_TIME_ANGLE        /* theta of TrigFlow, kappa = sigma_data tan theta */
+} gen_time_rule;
+
+/* ... and in which kind of number: part of the checkpoint, whatever the solver. */
+typedef enum gen_time_number {
+    GEN_TIME_REAL,
+    GEN_TIME_WHOLE, /* cut to a whole number (Wan) */
+    GEN_TIME_BF16   /* rounded to 8 significant bits (rCM) */
+} gen_time_number;
+double gen_time_rounded(gen_time_number number, double time);
 
 /* A diffusers scheduler_config.json, keys that matter.  Made by gen_scheduler_config_init(), then
  * changed key by key.  Plain data without ownership. */
-typedef struct gen_scheduler_config {
+struct gen_scheduler_config {
     const char *class_name; /* of the table in scheduler_config.c; "" when there was no file */
     const char *sampler;    /* name of the solver of that class */
+    const char *schedule;   /* name of the schedule of that class; NULL: by the keys below */
     gen_process process;    /* what the network was trained on */
+    gen_network_kind network;
     gen_prediction_type prediction_type;
+    gen_time_rule time_rule;
+    gen_time_number time_number;
+    double recommended_scale; /* guidance (u + g (c - u)) it was trained for; 0: none */
 
     int num_train_timesteps; /* T */
     gen_beta_schedule beta_schedule;
@@ -201,11 +271,18 @@ typedef struct gen_scheduler_config {
 
     gen_spacing timestep_spacing;
     int steps_offset;
-    bool interpolates_log; /* kappa between whole t */
+    bool interpolates_log;       /* kappa between whole t */
+    char timestep_respacing[32]; /* "250", "ddim50", "10,15,20": guided diffusion's lists */
     bool use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_flow_sigmas;
+    double rho, poly_rho;        /* of Karras' and of the polyexponential schedule */
     double sigma_min, sigma_max; /* 0: from the schedule */
-    bool ends_at_sigma_min;      /* final_sigmas_type */
-    double lambda_min_clipped;   /* -INFINITY: none */
+    double sigma_data;           /* deviation of the data, for EDM's and sCM's predictions */
+    double max_angle;            /* scm: where it starts; 0: by sigma_max */
+    const double *middle_angles; /* scm, rcm: [num_middle_angles], borrowed; NULL: the schedule's */
+    int num_middle_angles;
+    bool spreads_angles;       /* scm: two steps, too, have even angles */
+    bool ends_at_sigma_min;    /* final_sigmas_type */
+    double lambda_min_clipped; /* -INFINITY: none */
 
     double shift;              /* flow: static shift (also "flow_shift") */
     bool use_dynamic_shifting; /* flow: shift by the size of the image instead */
@@ -213,7 +290,7 @@ typedef struct gen_scheduler_config {
     double base_shift, max_shift;
     int base_image_seq_len, max_image_seq_len;
     double shift_terminal; /* 0: none */
-    bool invert_sigmas;
+    bool uses_flux2_shift; /* mu by gen_flux2_mu() */
     bool stochastic_sampling;
 
     bool clip_sample;
@@ -223,7 +300,7 @@ typedef struct gen_scheduler_config {
     bool use_clipped_model_output; /* ddim: noise recomputed from the clipped x0 */
 
     gen_variance variance_type;
-    bool learns_variance; /* the network gives 2C channels, the second half variance */
+    bool draws_at_end; /* ddpm, ddim: guided diffusion draws in the last step, too, and in all */
     int solver_order;
     bool is_midpoint; /* dpm-solver++ second order: midpoint, else heun */
     bool is_sde;      /* algorithm_type sde-dpmsolver++ */
@@ -235,8 +312,8 @@ typedef struct gen_scheduler_config {
     double timestep_scaling;      /* lcm */
 
     double eta;     /* ddim, tcd, ancestral: share of fresh noise */
-    double s_noise; /* factor on fresh noise */
-} gen_scheduler_config;
+    double s_noise; /* factor on fresh noise; the noise scale of a bridge */
+};
 
 /* The defaults of a class; NULL or "": a file without configuration, sampled as other programs do
  * (Stable Diffusion's betas, discrete spacing, Euler).  Errors: MODEL when the class is unknown. */
@@ -251,12 +328,15 @@ gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const c
                                            const char *value, gen_error *err);
 gen_status gen_scheduler_config_set_bool(gen_scheduler_config *config, const char *key, bool value,
                                          gen_error *err);
-/* Lists: "trained_betas"; values are borrowed as long as the config is used. */
+/* Lists: "trained_betas", "disable_corrector", "mid_t"; values are borrowed as long as the config
+ * is used. */
 gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const char *key,
                                             const double *values, int count, gen_error *err);
 
 /* mu of dynamic shifting for an image of so many tokens: linear through the two anchors. */
 double gen_scheduler_config_mu(const gen_scheduler_config *config, int64_t image_seq_len);
+/* mu of Flux.2. */
+double gen_flux2_mu(int64_t image_seq_len, int num_steps);
 
 /* ---- samplers (solver.c) -----------------------------------------------------------------------
  */
@@ -297,6 +377,7 @@ typedef struct gen_step {
     gen_level from,
         to;      /* in the sampler's coordinates; from of a step need not be the previous to */
     double time; /* what the network is told at `from` */
+    gen_level through; /* tcd: the level its deterministic part goes to; else `to` */
 } gen_step;
 
 typedef struct gen_schedule {
@@ -306,13 +387,14 @@ typedef struct gen_schedule {
     int first;           /* steps left out at the front (img2img) */
     double init_scale;   /* pure noise is multiplied by this to start */
     gen_process process; /* coordinates of the levels */
+    bool has_strength;   /* made for the strength of image to image: gen_schedule_cut() keeps all */
     void *memory;
 } gen_schedule;
 
 typedef struct gen_schedule_params {
     const gen_sampler *sampler; /* NULL: that of the config */
     const char *schedule;       /* NULL: that of the config */
-    int num_steps;              /* num_inference_steps; ignored with a list below */
+    int num_steps; /* num_inference_steps; 0: the schedule's own; ignored with a list below */
     const double *sigmas; /* explicit list, kappa (flow: tau before shifting), without the end */
     int num_sigmas;
     const double *timesteps; /* explicit list of training times, descending */
@@ -320,6 +402,8 @@ typedef struct gen_schedule_params {
     bool has_mu; /* flow, dynamic shifting: mu given, else from image_seq_len */
     double mu;
     int64_t image_seq_len; /* tokens of the image */
+    double strength;       /* image to image, for schedules that begin lower by themselves (lcm):
+                              0 counts as 1 */
 } gen_schedule_params;
 
 /* Errors: ARGUMENT for a number of steps out of range, an unknown name, a list that does not
@@ -332,9 +416,85 @@ void gen_schedule_free(gen_schedule *schedule);
  * Errors: ARGUMENT when strength is outside [0,1] or leaves no step. */
 gen_status gen_schedule_cut(gen_schedule *schedule, double strength, gen_error *err);
 
+/* The first of n steps that a strength keeps, as other programs count. */
+typedef enum gen_strength_rule {
+    GEN_STRENGTH_DIFFUSERS, /* n - int(n p) */
+    GEN_STRENGTH_FLUX,      /* int(n - n p): diffusers' Flux */
+    GEN_STRENGTH_A1111      /* n - int(n min(p, .999)) - 1, also stable-diffusion.cpp */
+} gen_strength_rule;
+int gen_strength_start(gen_strength_rule rule, int num_steps, double strength);
+gen_status gen_schedule_cut_by(gen_schedule *schedule, gen_strength_rule rule, double strength,
+                               gen_error *err);
+/* Keeps the steps from the first level at or below kappa (a strength p as a noise level: p / (1 -
+ * p), which is tau = p for flow).  Errors: ARGUMENT when none is left. */
+gen_status gen_schedule_cut_at(gen_schedule *schedule, double kappa, gen_error *err);
+
 /* x [n] = alpha latents + sigma noise at the level step i starts from; x may be one of them. */
 void gen_schedule_add_noise(const gen_schedule *schedule, int step, const float *latents,
                             const float *noise, float *x, size_t n);
+
+/* ---- inpainting (img2img.c) --------------------------------------------------------------------
+ */
+
+typedef struct gen_inpaint {
+    const float *latents; /* [n], clean: what is known */
+    const float *mask;    /* [n / channels]: 1 where the picture is made anew, 0 where it is kept */
+    int channels;
+} gen_inpaint;
+
+/* Keeps the known part in every answer of `inner` (denoised latents; borrowed, as are the arrays).
+ * Works with every solver.  Errors: ARGUMENT, MEMORY. */
+gen_status gen_inpaint_new(gen_denoiser **out, const gen_denoiser *inner, const gen_inpaint *params,
+                           gen_error *err);
+/* The way of the references, after a step instead: the known part of x [n] becomes the known
+ * latents at `level`, with the noise the run started from (NULL at the clean end). */
+void gen_inpaint_known(const gen_inpaint *params, gen_level level, const float *noise, float *x,
+                       size_t n);
+
+/* ---- long videos (windows.c) -------------------------------------------------------------------
+ */
+
+/* Windows of frames that overlap, in each step denoised one after the other and merged. */
+typedef struct gen_windows {
+    int num_frames, window, overlap; /* of the latents; 0 <= overlap < window */
+    size_t frame_size;               /* floats of a frame; frames are the outermost dimension */
+} gen_windows;
+
+int gen_windows_count(const gen_windows *windows);
+/* First frame and number of frames of window k; the last one may be shorter. */
+void gen_windows_at(const gen_windows *windows, int k, int *first, int *num);
+/* A denoiser of all frames from one of a window (`inner`), and, where the last window is shorter,
+ * one of that size (`tail`); both are told the window's first frame.  In step 0 a later window
+ * overwrites; after that its first frames fade in over the overlap (EchoMimicV3's Long Video
+ * guidance, which merges after an Euler step: for a method linear in D that is the same, and
+ * merging D serves every solver).  Borrows both.  Errors: ARGUMENT, MEMORY. */
+gen_status gen_windows_new(gen_denoiser **out, const gen_denoiser *inner, const gen_denoiser *tail,
+                           const gen_windows *windows, gen_error *err);
+/* Finished clips: the first `overlap` frames of next [..][frame_size] fade in over the last ones of
+ * previous [overlap][frame_size]. */
+void gen_windows_crossfade(float *next, const float *previous, int overlap, size_t frame_size);
+
+/* ---- chunks of a video at levels of their own (chunks.c) ---------------------------------------
+ */
+
+/* MAGI-1: chunks enter a window one after the other and leave it clean.  In a stage every chunk of
+ * the window makes num_steps / window steps. */
+typedef struct gen_chunks {
+    int num_chunks, window, num_steps;
+    int prefix; /* leading chunks that are given, clean */
+} gen_chunks;
+
+typedef struct gen_chunk_stage {
+    int first, end;               /* chunks in the window */
+    int first_offset, end_offset; /* their stages in life, newest first: 0 is pure noise */
+} gen_chunk_stage;
+
+int gen_chunks_num_stages(const gen_chunks *chunks);
+gen_chunk_stage gen_chunks_stage(const gen_chunks *chunks, int stage);
+/* The step of the schedule that a chunk makes as the k-th of a stage. */
+int gen_chunks_step(const gen_chunks *chunks, int stage, int chunk, int k);
+/* How many chunks, itself included, a chunk attends to at a stage of its life; 1 when clean. */
+int gen_chunks_reach(const gen_chunks *chunks, int offset);
 
 /* ---- noise (noise.c) ---------------------------------------------------------------------------
  */
@@ -379,7 +539,10 @@ typedef struct gen_solve_params {
     const gen_schedule *schedule;
     const gen_scheduler_config *config; /* options of the solver */
     gen_noise_source noise;             /* may be empty for deterministic samplers */
-    int num_samples;                    /* pictures side by side in x; 0 counts as 1 */
+    /* What the network said about the variance of its last answer [denoiser->n]: it fills this
+     * while it is asked.  Only for configurations that learn it. */
+    const float *variance;
+    int num_samples; /* pictures side by side in x; 0 counts as 1 */
     /* After each step; a status other than OK stops (CANCELLED, with err filled). May be NULL. */
     gen_status (*on_step)(void *self, const gen_step_report *report, gen_error *err);
     void *on_step_self;

@@ -8,84 +8,14 @@
 #include "samplers/names.h"
 #include "samplers/solver.h"
 
-/* ---- the table ---------------------------------------------------------------------------------
+/* ---- finding -----------------------------------------------------------------------------------
  */
-
-/* name, aliases, paper, purpose; serves flow networks, discrete VP networks; function */
-static const gen_schedule_kind KINDS[] = {
-    {{"discrete", "normal, default", "k-diffusion",
-      "evenly in training time, log-interpolated: Stable Diffusion files without a configuration"},
-     false,
-     true,
-     gen_fill_discrete},
-    {{"leading", "", "Ho et al. 2020", "every (T/n)-th training time from below: SD 1.x, SDXL"},
-     false,
-     true,
-     gen_fill_leading},
-    {{"trailing", "", "Lin et al. 2024", "from the noisiest time down: few steps, zero-SNR models"},
-     false,
-     true,
-     gen_fill_trailing},
-    {{"linspace", "", "", "evenly, both ends included"}, false, true, gen_fill_linspace},
-    {{"sgm_uniform", "sgm uniform", "", "evenly in time without the last: few steps, turbo models"},
-     false,
-     true,
-     gen_fill_sgm_uniform},
-    {{"simple", "", "", "every (T/n)-th training time from above"}, false, true, gen_fill_simple},
-    {{"karras", "", "Karras et al. 2022", "dense near the clean end: 15 to 30 steps"},
-     true,
-     true,
-     gen_fill_karras},
-    {{"exponential", "", "", "equal ratios between sigmas"}, true, true, gen_fill_exponential},
-    {{"kl_optimal", "", "Sabour et al. 2024", "equal angles of atan sigma"},
-     false,
-     true,
-     gen_fill_kl_optimal},
-    {{"beta", "", "Lee et al. 2024", "more steps at both ends: 10 to 30 steps"},
-     false,
-     true,
-     gen_fill_beta},
-    {{"beta_sigmas", "", "Lee et al. 2024", "the same in sigma, as diffusers' use_beta_sigmas"},
-     true,
-     true,
-     gen_fill_beta_sigmas},
-    {{"ays", "align_your_steps, ays_sd1", "Sabour et al. 2024", "SD 1.x, about 10 steps"},
-     false,
-     true,
-     gen_fill_ays},
-    {{"ays_sdxl", "", "Sabour et al. 2024", "SDXL, about 10 steps"},
-     false,
-     true,
-     gen_fill_ays_sdxl},
-    {{"ays_svd", "", "Sabour et al. 2024", "Stable Video Diffusion, about 10 steps"},
-     false,
-     true,
-     gen_fill_ays_svd},
-    {{"lcm", "", "Luo et al. 2023", "the times latent consistency models were distilled on"},
-     false,
-     true,
-     gen_fill_lcm},
-    {{"flow", "flow_match", "Esser et al. 2024", "shifted times as diffusers' flow matching Euler"},
-     true,
-     false,
-     gen_fill_flow},
-    {{"flow_uniform", "", "Esser et al. 2024", "shifted 1 - i/n: Flux, SD3 and Wan references"},
-     true,
-     false,
-     gen_fill_flow_uniform},
-    {{"flow_table", "", "", "shifted, starting below 1, whole times: UniPC and DPM++ on flow"},
-     true,
-     false,
-     gen_fill_flow_table},
-};
-
-#define NUM_KINDS ((int)(sizeof KINDS / sizeof KINDS[0]))
 
 static const gen_schedule_kind *find_kind(const char *name)
 {
-    for (int i = 0; i < NUM_KINDS; i++)
-        if (gen_name_matches(name, KINDS[i].info.name, KINDS[i].info.aliases))
-            return &KINDS[i];
+    for (int i = 0; gen_schedules[i]; i++)
+        if (gen_name_matches(name, gen_schedules[i]->info.name, gen_schedules[i]->info.aliases))
+            return gen_schedules[i];
     return NULL;
 }
 
@@ -97,14 +27,19 @@ const gen_schedule_info *gen_schedule_info_find(const char *name)
 
 const gen_schedule_info *gen_schedule_info_at(int i)
 {
-    return i >= 0 && i < NUM_KINDS ? &KINDS[i].info : NULL;
+    for (int k = 0; gen_schedules[k]; k++)
+        if (k == i)
+            return &gen_schedules[k]->info;
+    return NULL;
 }
 
 /* The schedule a configuration asks for when nobody names one. */
 static const char *configured_name(const gen_scheduler_config *c, const gen_sampler *sampler)
 {
     static const char *const SPACINGS[] = {"discrete", "leading", "trailing", "linspace"};
-    if (sampler->schedule && c->process != GEN_PROCESS_FLOW)
+    if (c->schedule)
+        return c->schedule;
+    if (sampler->schedule && c->process == GEN_PROCESS_VP)
         return sampler->schedule;
     if (c->use_karras_sigmas)
         return "karras";
@@ -122,18 +57,37 @@ static const char *configured_name(const gen_scheduler_config *c, const gen_samp
 /* ---- filling -----------------------------------------------------------------------------------
  */
 
+/* What a network without a table is told at kappa (flow: tau). */
+static double time_at(const gen_scheduler_config *c, double sigma)
+{
+    switch (c->time_rule) {
+    case GEN_TIME_REVERSED:
+        return (1 - sigma) * c->num_train_timesteps;
+    case GEN_TIME_EDM:
+        return log(sigma) / 4;
+    case GEN_TIME_CONSISTENCY:
+        return 250 * log(sigma + 1e-44);
+    case GEN_TIME_ANGLE:
+        return atan(sigma / c->sigma_data);
+    default:
+        return sigma * c->num_train_timesteps;
+    }
+}
+
 void gen_grid_set(const gen_schedule_request *r, gen_grid *g, int i, double sigma)
 {
-    if (!r->training) {
-        g->kappa[i] = sigma < 1 ? sigma / (1 - sigma) : INFINITY;
-        g->time[i] = sigma * r->config->num_train_timesteps;
+    const gen_scheduler_config *c = r->config;
+    if (r->training) {
+        const bool is_whole = r->rule == GEN_RULE_DPM && c->beta_schedule != GEN_BETAS_SQUAREDCOS;
+        const double time = gen_training_time(r->training, sigma);
+        g->kappa[i] = sigma;
+        g->time[i] = is_whole ? rint(time) : time;
         return;
     }
-    const double time = gen_training_time(r->training, sigma);
-    const bool is_whole =
-        r->rule == GEN_RULE_DPM && r->config->beta_schedule != GEN_BETAS_SQUAREDCOS;
-    g->kappa[i] = sigma;
-    g->time[i] = is_whole ? rint(time) : time;
+    g->kappa[i] = c->process != GEN_PROCESS_FLOW ? sigma
+                  : sigma < 1                    ? sigma / (1 - sigma)
+                                                 : INFINITY;
+    g->time[i] = time_at(c, sigma);
 }
 
 void gen_grid_set_time(const gen_schedule_request *r, gen_grid *g, int i, double time)
@@ -146,8 +100,11 @@ static gen_status fill(const gen_schedule_kind *kind, const gen_schedule_request
                        gen_error *err)
 {
     const gen_schedule_params *p = r->params;
-    if (!r->training || (!p->sigmas && !p->timesteps))
+    if (kind->takes_lists || (!p->sigmas && !p->timesteps))
         return kind->fill(r, g, err);
+    if (!p->sigmas && !r->training)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "schedule %s takes a list of sigmas, not of timesteps", kind->info.name);
     for (int i = 0; i < g->n; i++) {
         if (p->sigmas)
             gen_grid_set(r, g, i, p->sigmas[i]);
@@ -159,11 +116,14 @@ static gen_status fill(const gen_schedule_kind *kind, const gen_schedule_request
     return GEN_OK;
 }
 
-static gen_status check_descends(const gen_grid *g, const char *name, gen_error *err)
+/* Consistency models may stay at a level: they take all noise anew. */
+static gen_status check_descends(const gen_grid *g, const gen_scheduler_config *c, const char *name,
+                                 gen_error *err)
 {
     for (int i = 0; i < g->n; i++) {
         const double next = i + 1 < g->n ? g->kappa[i + 1] : g->end;
-        if (!(g->kappa[i] > next) && !(i + 1 == g->n && g->kappa[i] == next))
+        const bool may_stay = i + 1 == g->n || c->network == GEN_NETWORK_CONSISTENCY;
+        if (!(g->kappa[i] > next) && !(may_stay && g->kappa[i] == next))
             return gen_fail(err, GEN_ERROR_ARGUMENT,
                             "schedule %s with %d steps: sigma %d is %g and the next %g, expected "
                             "sigmas that descend",
@@ -176,14 +136,17 @@ static gen_status check_descends(const gen_grid *g, const char *name, gen_error 
 static double final_kappa(const gen_schedule_request *r)
 {
     const gen_scheduler_config *c = r->config;
-    if (!r->training)
-        return 0;
+    const double lowest = r->training                    ? r->training->kappa[0]
+                          : c->process == GEN_PROCESS_VE ? c->sigma_min
+                                                         : 0;
     switch (r->rule) {
     case GEN_RULE_DDIM:
-        return c->set_alpha_to_one ? 0 : r->training->kappa[0];
+        return r->training && !c->set_alpha_to_one ? lowest : 0;
     case GEN_RULE_SIGMAS:
     case GEN_RULE_DPM:
-        return c->ends_at_sigma_min ? r->training->kappa[0] : 0;
+        return c->ends_at_sigma_min ? lowest : 0;
+    case GEN_RULE_TCD:
+        return lowest;
     default:
         return 0;
     }
@@ -203,16 +166,38 @@ static double next_kappa(const gen_schedule_request *r, const gen_grid *g, int i
     return i + 1 < g->n ? g->kappa[i + 1] : g->end;
 }
 
+/* TCD steps to the level of (1 - eta) t' without fresh noise, and from there back up to t'. */
+static double through_kappa(const gen_schedule_request *r, const gen_grid *g, int i)
+{
+    if (r->rule != GEN_RULE_TCD)
+        return next_kappa(r, g, i);
+    const double next = i + 1 < g->n ? g->time[i + 1] : 0;
+    return gen_training_kappa(r->training, floor((1 - r->config->eta) * next), true);
+}
+
 static double start_scale(const gen_schedule *s, const gen_grid *g, const gen_scheduler_config *c)
 {
+    if (g->init_scale > 0)
+        return g->init_scale;
     if (s->process != GEN_PROCESS_VE)
         return 1;
     return c->timestep_spacing == GEN_SPACING_LEADING ? hypot(g->kappa[0], 1) : g->kappa[0];
 }
 
-static gen_status build(gen_schedule **out, const gen_schedule_request *r, const char *name,
-                        const gen_grid *g, bool prefers_ve, gen_error *err)
+/* The steps of DDIM inversion: upward, each told the time of its noisier end. */
+static void invert(gen_step *steps, int n)
 {
+    for (int i = 0, k = n - 1; i <= k; i++, k--) {
+        const gen_step low = steps[k], high = steps[i];
+        steps[i] = (gen_step){low.to, low.from, low.time, low.from};
+        steps[k] = (gen_step){high.to, high.from, high.time, high.from};
+    }
+}
+
+static gen_status build(gen_schedule **out, const gen_schedule_request *r, const char *name,
+                        const gen_grid *g, const gen_sampler *sampler, gen_error *err)
+{
+    const gen_process trained = r->config->process;
     gen_schedule *s = gen_calloc(1, sizeof *s);
     gen_step *steps = gen_calloc((size_t)g->n, sizeof *steps);
     if (!s || !steps) {
@@ -221,41 +206,103 @@ static gen_status build(gen_schedule **out, const gen_schedule_request *r, const
         return gen_no_memory(err, "schedule", (size_t)g->n * sizeof *steps);
     }
     *s = (gen_schedule){.steps = steps, .num_steps = g->n, .name = name, .memory = steps};
-    s->process = prefers_ve && r->config->process == GEN_PROCESS_VP && isfinite(g->kappa[0])
+    s->process = sampler->prefers_ve && trained == GEN_PROCESS_VP && isfinite(g->kappa[0])
                      ? GEN_PROCESS_VE
-                     : r->config->process;
+                     : trained;
     for (int i = 0; i < g->n; i++)
         steps[i] = (gen_step){.from = gen_process_level(s->process, g->kappa[i]),
                               .to = gen_process_level(s->process, next_kappa(r, g, i)),
-                              .time = g->time[i]};
+                              .time = g->time[i],
+                              .through = gen_process_level(s->process, through_kappa(r, g, i))};
     s->init_scale = start_scale(s, g, r->config);
+    s->has_strength = r->params->strength > 0 && strcmp(name, "lcm") == 0;
+    if (sampler->inverts)
+        invert(steps, g->n);
     *out = s;
     return GEN_OK;
 }
 
-static gen_status check_request(const gen_scheduler_config *config, const gen_sampler *sampler,
-                                const gen_schedule_kind *kind, const char *name, int num_steps,
+/* ---- what cannot go together -------------------------------------------------------------------
+ */
+
+static gen_status check_sampler(const gen_scheduler_config *config, const gen_sampler *sampler,
                                 gen_error *err)
 {
+    static const char *const WHY[] = {
+        [GEN_NETWORK_MEAN] = "it is for networks that were distilled or bridge two pictures, and "
+                             "this one predicts the mean of what is clean",
+        [GEN_NETWORK_CONSISTENCY] = "the network answers where a trajectory ends, which is not the "
+                                    "slope or mean this sampler steps along",
+        [GEN_NETWORK_BRIDGE] = "the network walks from a source picture, not from noise",
+    };
+    const unsigned serves = sampler->serves ? sampler->serves : GEN_SERVES(GEN_NETWORK_MEAN);
     const char *reason = sampler->refuse ? sampler->refuse(config) : NULL;
-    if (reason)
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "sampler %s cannot run this model: %s",
-                        sampler->info.name, reason);
-    if (config->invert_sigmas)
-        return gen_fail(err, GEN_ERROR_MODEL, "scheduler: invert_sigmas is not supported");
+    if (!(serves & GEN_SERVES(config->network)))
+        reason = WHY[config->network];
+    if (!reason)
+        return GEN_OK;
+    gen_fail(err, GEN_ERROR_ARGUMENT, "sampler %s cannot run this model: %s", sampler->info.name,
+             reason);
+    return err ? gen_hint(err, "its own sampler is %s", config->sampler) : GEN_ERROR_ARGUMENT;
+}
+
+static gen_status check_kind(const gen_scheduler_config *config, const gen_schedule_kind *kind,
+                             const char *name, gen_error *err)
+{
+    static const char *const FAMILIES[GEN_NUM_PROCESSES] = {"noise-table", "EDM", "rectified-flow"};
+    static const char *const USE[GEN_NUM_PROCESSES] = {"discrete or karras", "karras",
+                                                       "flow or karras"};
     if (!kind)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "unknown schedule \"%s\"", name);
-    if (num_steps < 1 || num_steps > config->num_train_timesteps)
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "%d steps, expected 1 to %d", num_steps,
-                        config->num_train_timesteps);
-    if (!(config->process == GEN_PROCESS_FLOW ? kind->is_for_flow : kind->is_for_table)) {
-        const bool is_flow = config->process == GEN_PROCESS_FLOW;
-        gen_fail(err, GEN_ERROR_ARGUMENT, "schedule %s is not for %s models", kind->info.name,
-                 is_flow ? "rectified-flow" : "noise-table");
-        return err ? gen_hint(err, "use %s", is_flow ? "flow or karras" : "discrete or karras")
-                   : GEN_ERROR_ARGUMENT;
-    }
-    return GEN_OK;
+    if (kind->processes & GEN_FOR(config->process))
+        return GEN_OK;
+    gen_fail(err, GEN_ERROR_ARGUMENT, "schedule %s is not for %s models", kind->info.name,
+             FAMILIES[config->process]);
+    return err ? gen_hint(err, "use %s", USE[config->process]) : GEN_ERROR_ARGUMENT;
+}
+
+/* Pure noise has no finite log SNR, and epsilon says nothing about x0 there. */
+static gen_status check_start(const gen_scheduler_config *config, const gen_sampler *sampler,
+                              double kappa, gen_error *err)
+{
+    gen_precondition unused;
+    if (isfinite(kappa))
+        return GEN_OK;
+    if (sampler->needs_finite_kappa)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "sampler %s works in log SNR and cannot start from pure noise",
+                        sampler->info.name);
+    return gen_precondition_of(&unused, config, (gen_level){0, 1}, err);
+}
+
+/* ---- making one --------------------------------------------------------------------------------
+ */
+
+static int number_of_steps(const gen_schedule_params *p, const gen_scheduler_config *config,
+                           const gen_schedule_kind *kind)
+{
+    if (p->sigmas)
+        return p->num_sigmas;
+    if (p->timesteps)
+        return p->num_timesteps;
+    return p->num_steps > 0 || !kind->count ? p->num_steps : kind->count(config);
+}
+
+/* Is there a table of the levels the network was trained on? */
+static bool has_table(const gen_scheduler_config *c)
+{
+    return c->process == GEN_PROCESS_VP && c->time_rule == GEN_TIME_TRAINING;
+}
+
+static gen_status fill_and_build(gen_schedule **out, const gen_schedule_kind *kind,
+                                 const gen_schedule_request *r, const gen_sampler *sampler,
+                                 gen_grid *grid, gen_error *err)
+{
+    grid->end = final_kappa(r);
+    GEN_TRY(fill(kind, r, grid, err));
+    GEN_TRY(check_descends(grid, r->config, kind->info.name, err));
+    GEN_TRY(check_start(r->config, sampler, grid->kappa[0], err));
+    return build(out, r, kind->info.name, grid, sampler, err);
 }
 
 gen_status gen_schedule_new(gen_schedule **out, const gen_scheduler_config *config,
@@ -264,39 +311,27 @@ gen_status gen_schedule_new(gen_schedule **out, const gen_scheduler_config *conf
     const gen_sampler *sampler = params->sampler ? params->sampler : gen_sampler_of(config);
     const char *name = params->schedule ? params->schedule : configured_name(config, sampler);
     const gen_schedule_kind *kind = find_kind(name);
-    const int num_steps = params->sigmas      ? params->num_sigmas
-                          : params->timesteps ? params->num_timesteps
-                                              : params->num_steps;
     gen_schedule_request r = {.config = config, .params = params, .rule = sampler->rule};
     gen_training training = {0};
-    gen_status status = GEN_OK;
-    double *memory = NULL;
-
-    GEN_TRY(check_request(config, sampler, kind, name, num_steps, err));
-    if (config->process != GEN_PROCESS_FLOW) {
+    GEN_TRY(check_sampler(config, sampler, err));
+    GEN_TRY(check_kind(config, kind, name, err));
+    const int num = number_of_steps(params, config, kind);
+    if (num < 1 || num > config->num_train_timesteps)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "%d steps, expected 1 to %d", num,
+                        config->num_train_timesteps);
+    if (has_table(config)) {
         const bool is_capped = sampler->rule == GEN_RULE_SIGMAS || sampler->rule == GEN_RULE_DPM;
-        if ((status = gen_training_init(&training, config, is_capped, err)))
-            goto done;
+        GEN_TRY(gen_training_init(&training, config, is_capped, err));
         r.training = &training;
     }
-    if (!(memory = gen_calloc((size_t)num_steps * 2, sizeof *memory))) {
-        status = gen_no_memory(err, "schedule", (size_t)num_steps * 2 * sizeof *memory);
-        goto done;
+    gen_status status;
+    double *memory = gen_calloc((size_t)num * 2, sizeof *memory);
+    if (memory) {
+        gen_grid grid = {.n = num, .kappa = memory, .time = memory + num};
+        status = fill_and_build(out, kind, &r, sampler, &grid, err);
+    } else {
+        status = gen_no_memory(err, "schedule", (size_t)num * 2 * sizeof *memory);
     }
-    gen_grid grid = {.n = num_steps, .kappa = memory, .time = memory + num_steps};
-    grid.end = final_kappa(&r);
-    if ((status = fill(kind, &r, &grid, err)))
-        goto done;
-    if ((status = check_descends(&grid, name, err)))
-        goto done;
-    if (sampler->needs_finite_kappa && isinf(grid.kappa[0])) {
-        status = gen_fail(err, GEN_ERROR_ARGUMENT,
-                          "sampler %s works in log SNR and cannot start from pure noise",
-                          sampler->info.name);
-        goto done;
-    }
-    status = build(out, &r, kind->info.name, &grid, sampler->prefers_ve, err);
-done:
     gen_free(memory);
     gen_training_clear(&training);
     return status;
@@ -308,20 +343,6 @@ void gen_schedule_free(gen_schedule *schedule)
         return;
     gen_free(schedule->memory);
     gen_free(schedule);
-}
-
-gen_status gen_schedule_cut(gen_schedule *schedule, double strength, gen_error *err)
-{
-    if (!(strength >= 0 && strength <= 1))
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "strength %g, expected 0 to 1", strength);
-    const int n = schedule->num_steps, kept = (int)(n * strength);
-    if (kept < 1)
-        return gen_fail(err, GEN_ERROR_ARGUMENT, "strength %g of %d steps leaves no step", strength,
-                        n);
-    schedule->first += n - kept;
-    schedule->steps += n - kept;
-    schedule->num_steps = kept;
-    return GEN_OK;
 }
 
 void gen_schedule_add_noise(const gen_schedule *schedule, int step, const float *latents,

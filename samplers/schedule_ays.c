@@ -26,20 +26,47 @@ static gen_status fill(const gen_schedule_request *r, gen_grid *g, const double 
     return GEN_OK;
 }
 
-gen_status gen_fill_ays(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_sd15(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     return fill(r, g, SD15);
 }
 
-gen_status gen_fill_ays_sdxl(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_sdxl(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     return fill(r, g, SDXL);
 }
 
-gen_status gen_fill_ays_svd(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_svd(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     return fill(r, g, SVD);
 }
+
+const gen_schedule_kind gen_schedule_ays = {
+    .info = {.name = "ays",
+             .aliases = "align_your_steps, ays_sd1",
+             .paper = "Sabour et al. 2024",
+             .purpose = "SD 1.x, about 10 steps"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_sd15,
+};
+
+const gen_schedule_kind gen_schedule_ays_sdxl = {
+    .info = {.name = "ays_sdxl",
+             .aliases = "",
+             .paper = "Sabour et al. 2024",
+             .purpose = "SDXL, about 10 steps"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_sdxl,
+};
+
+const gen_schedule_kind gen_schedule_ays_svd = {
+    .info = {.name = "ays_svd",
+             .aliases = "",
+             .paper = "Sabour et al. 2024",
+             .purpose = "Stable Video Diffusion, about 10 steps"},
+    .processes = GEN_FOR(GEN_PROCESS_VP) | GEN_FOR(GEN_PROCESS_VE),
+    .fill = fill_svd,
+};

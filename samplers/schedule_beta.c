@@ -45,7 +45,7 @@ static double quantile(double p)
 }
 
 /* As ComfyUI and stable-diffusion.cpp: quantiles of training times, rounded, without repeats. */
-gen_status gen_fill_beta(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_times(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const double last = r->training->num - 1;
@@ -60,7 +60,7 @@ gen_status gen_fill_beta(const gen_schedule_request *r, gen_grid *g, gen_error *
 }
 
 /* As diffusers' use_beta_sigmas: quantiles between the two ends in sigma. */
-gen_status gen_fill_beta_sigmas(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_sigmas(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     double max, min;
     GEN_TRY(gen_schedule_ends(r, g, &max, &min, err));
@@ -70,3 +70,21 @@ gen_status gen_fill_beta_sigmas(const gen_schedule_request *r, gen_grid *g, gen_
     }
     return GEN_OK;
 }
+
+const gen_schedule_kind gen_schedule_beta = {
+    .info = {.name = "beta",
+             .aliases = "",
+             .paper = "Lee et al. 2024",
+             .purpose = "more steps at both ends: 10 to 30 steps"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_times,
+};
+
+const gen_schedule_kind gen_schedule_beta_sigmas = {
+    .info = {.name = "beta_sigmas",
+             .aliases = "",
+             .paper = "Lee et al. 2024",
+             .purpose = "the same in sigma, as diffusers' use_beta_sigmas"},
+    .processes = GEN_FOR_ALL,
+    .fill = fill_sigmas,
+};

@@ -25,7 +25,7 @@ static int num_times(const gen_schedule_request *r)
     return num;
 }
 
-gen_status gen_fill_leading(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_leading(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const int is_dpm = r->rule == GEN_RULE_DPM, ratio = num_times(r) / (g->n + is_dpm);
@@ -35,7 +35,7 @@ gen_status gen_fill_leading(const gen_schedule_request *r, gen_grid *g, gen_erro
     return GEN_OK;
 }
 
-gen_status gen_fill_trailing(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_trailing(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const double num = num_times(r), ratio = (double)r->training->num / g->n;
@@ -45,7 +45,7 @@ gen_status gen_fill_trailing(const gen_schedule_request *r, gen_grid *g, gen_err
     return GEN_OK;
 }
 
-gen_status gen_fill_linspace(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_linspace(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     /* n points from 0 to the last time, or n + 1 of which the lowest is left out */
@@ -68,7 +68,7 @@ static void set_log(const gen_schedule_request *r, gen_grid *g, int i, double ti
     g->kappa[i] = gen_training_kappa(r->training, time, true);
 }
 
-gen_status gen_fill_discrete(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_discrete(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const double last = r->training->num - 1;
@@ -77,7 +77,7 @@ gen_status gen_fill_discrete(const gen_schedule_request *r, gen_grid *g, gen_err
     return GEN_OK;
 }
 
-gen_status gen_fill_sgm_uniform(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_sgm_uniform(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const double last = r->training->num - 1;
@@ -86,7 +86,7 @@ gen_status gen_fill_sgm_uniform(const gen_schedule_request *r, gen_grid *g, gen_
     return GEN_OK;
 }
 
-gen_status gen_fill_simple(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+static gen_status fill_simple(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
     (void)err;
     const double last = r->training->num - 1;
@@ -99,29 +99,67 @@ gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error
 {
     switch (r->config->timestep_spacing) {
     case GEN_SPACING_LEADING:
-        return gen_fill_leading(r, g, err);
+        return fill_leading(r, g, err);
     case GEN_SPACING_TRAILING:
-        return gen_fill_trailing(r, g, err);
+        return fill_trailing(r, g, err);
     case GEN_SPACING_LINSPACE:
-        return gen_fill_linspace(r, g, err);
+        return fill_linspace(r, g, err);
     default:
-        return gen_fill_discrete(r, g, err);
+        return fill_discrete(r, g, err);
     }
 }
 
-/* Latent consistency models are distilled on every (T / original_inference_steps)-th time; n of
- * those are taken, evenly by index (Luo et al. 2023). */
-gen_status gen_fill_lcm(const gen_schedule_request *r, gen_grid *g, gen_error *err)
-{
-    const int original = r->config->original_inference_steps, num = r->training->num;
-    const int ratio = num / original;
-    if (g->n > original)
-        return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "%d steps, but the model was distilled on %d (original_inference_steps)",
-                        g->n, original);
-    for (int i = 0; i < g->n; i++) {
-        const int index = (int)((int64_t)i * original / g->n);
-        gen_grid_set_time(r, g, i, (double)(original - index) * ratio - 1);
-    }
-    return GEN_OK;
-}
+const gen_schedule_kind gen_schedule_discrete = {
+    .info = {.name = "discrete",
+             .aliases = "normal, default",
+             .paper = "Crowson, k-diffusion",
+             .purpose = "evenly in training time, log-interpolated: Stable Diffusion files without "
+                        "a configuration"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_discrete,
+};
+
+const gen_schedule_kind gen_schedule_leading = {
+    .info = {.name = "leading",
+             .aliases = "",
+             .paper = "Ho et al. 2020",
+             .purpose = "every (T/n)-th training time from below: SD 1.x, SDXL"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_leading,
+};
+
+const gen_schedule_kind gen_schedule_trailing = {
+    .info = {.name = "trailing",
+             .aliases = "",
+             .paper = "Lin et al. 2024",
+             .purpose = "from the noisiest time down: few steps, zero-SNR models"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_trailing,
+};
+
+const gen_schedule_kind gen_schedule_linspace = {
+    .info = {.name = "linspace",
+             .aliases = "",
+             .paper = "Nichol & Dhariwal 2021",
+             .purpose = "evenly, both ends included"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_linspace,
+};
+
+const gen_schedule_kind gen_schedule_sgm_uniform = {
+    .info = {.name = "sgm_uniform",
+             .aliases = "sgm uniform",
+             .paper = "Stability AI, generative-models",
+             .purpose = "evenly in time without the last: few steps, turbo models"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_sgm_uniform,
+};
+
+const gen_schedule_kind gen_schedule_simple = {
+    .info = {.name = "simple",
+             .aliases = "",
+             .paper = "ComfyUI",
+             .purpose = "every (T/n)-th training time from above"},
+    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .fill = fill_simple,
+};

@@ -19,6 +19,9 @@ static const gen_scheduler_config COMMON = {
     .class_name = "",
     .sampler = "euler",
     .num_train_timesteps = 1000,
+    .rho = 7,
+    .poly_rho = 1,
+    .sigma_data = 0.5,
     .beta_start = 0.0001,
     .beta_end = 0.02,
     .set_alpha_to_one = true,
@@ -82,6 +85,94 @@ static void flow(gen_scheduler_config *c)
     c->prediction_type = GEN_PREDICT_FLOW;
 }
 
+static void tcd(gen_scheduler_config *c)
+{
+    lcm(c);
+    c->eta = 0.3;
+}
+
+/* rCM's teacher samplers. */
+static void flow_range(gen_scheduler_config *c)
+{
+    flow(c);
+    c->schedule = "flow_range";
+}
+
+static void rcm(gen_scheduler_config *c)
+{
+    flow(c);
+    c->network = GEN_NETWORK_CONSISTENCY;
+    c->schedule = "rcm";
+    c->sigma_max = 80;
+}
+
+static void scm(gen_scheduler_config *c)
+{
+    c->network = GEN_NETWORK_CONSISTENCY;
+    c->prediction_type = GEN_PREDICT_V;
+    c->schedule = "scm";
+    c->time_rule = GEN_TIME_ANGLE;
+    c->max_angle = 1.5708; /* as the class writes pi / 2 */
+}
+
+static void edm(gen_scheduler_config *c)
+{
+    c->process = GEN_PROCESS_VE;
+    c->prediction_type = GEN_PREDICT_EDM;
+    c->schedule = "karras";
+    c->time_rule = GEN_TIME_EDM;
+    c->sigma_min = 0.002;
+    c->sigma_max = 80;
+}
+
+static void consistency(gen_scheduler_config *c)
+{
+    edm(c);
+    clips(c);
+    c->network = GEN_NETWORK_CONSISTENCY;
+    c->prediction_type = GEN_PREDICT_CONSISTENCY;
+    c->schedule = "cm";
+    c->time_rule = GEN_TIME_CONSISTENCY;
+    c->num_train_timesteps = 40;
+}
+
+/* OpenAI's guided diffusion, which DiT copies: eps always belongs to the clipped x0. */
+static void guided_diffusion(gen_scheduler_config *c)
+{
+    c->schedule = "respaced";
+    c->variance_type = GEN_VARIANCE_LEARNED_RANGE;
+    c->use_clipped_model_output = true;
+    c->draws_at_end = true;
+}
+
+static void bridge(gen_scheduler_config *c)
+{
+    c->process = GEN_PROCESS_VE;
+    c->network = GEN_NETWORK_BRIDGE;
+}
+
+static void vibt(gen_scheduler_config *c)
+{
+    bridge(c);
+    c->prediction_type = GEN_PREDICT_BRIDGE;
+    c->schedule = "vibt";
+    c->shift = 5;
+}
+
+static void i2sb(gen_scheduler_config *c)
+{
+    bridge(c);
+    c->schedule = "i2sb";
+    c->beta_end = 0.3; /* beta_max, over all T */
+}
+
+static void bbdm(gen_scheduler_config *c)
+{
+    bridge(c);
+    c->prediction_type = GEN_PREDICT_DIFFERENCE;
+    c->schedule = "bbdm";
+}
+
 static const struct {
     const char *name, *sampler;
     void (*defaults)(gen_scheduler_config *config);
@@ -98,6 +189,18 @@ static const struct {
     {"UniPCMultistepScheduler", "unipc", linspace},
     {"LCMScheduler", "lcm", lcm},
     {"FlowMatchEulerDiscreteScheduler", "euler", flow},
+    {"TCDScheduler", "tcd", tcd},
+    {"EDMEulerScheduler", "euler", edm},
+    {"EDMDPMSolverMultistepScheduler", "dpmpp_2m", edm},
+    {"CMStochasticIterativeScheduler", "cm", consistency},
+    {"SCMScheduler", "scm", scm},
+    {"rCM", "scm", rcm},
+    {"FlowEulerSampler", "euler", flow_range},
+    {"FlowUniPCMultistepSampler", "unipc", flow_range},
+    {"GaussianDiffusion", "ddpm", guided_diffusion},
+    {"ViBTScheduler", "bridge", vibt},
+    {"I2SB", "bridge", i2sb},
+    {"BBDM", "bridge", bbdm},
 };
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
@@ -128,11 +231,12 @@ gen_status gen_scheduler_config_init(gen_scheduler_config *config, const char *c
 const gen_sampler *gen_sampler_of(const gen_scheduler_config *config)
 {
     const gen_sampler *sampler = gen_sampler_find(config->sampler);
-    if (sampler == &gen_sampler_dpmpp_2m && config->is_sde)
-        return &gen_sampler_dpmpp_2m_sde;
-    if (sampler == &gen_sampler_dpmpp_2m && config->solver_order >= 3)
-        return &gen_sampler_dpmpp_3m;
-    return sampler;
+    const bool is_third = config->solver_order >= 3;
+    if (sampler != &gen_sampler_dpmpp_2m)
+        return sampler;
+    if (config->is_sde)
+        return is_third ? &gen_sampler_dpmpp_3m_sde : &gen_sampler_dpmpp_2m_sde;
+    return is_third ? &gen_sampler_dpmpp_3m : sampler;
 }
 
 double gen_scheduler_config_mu(const gen_scheduler_config *config, int64_t image_seq_len)
@@ -162,6 +266,14 @@ static const struct {
     {"lambda_min_clipped", FIELD(lambda_min_clipped), false, -INFINITY, 1e9},
     {"shift", FIELD(shift), false, 1e-6, 1e6},
     {"flow_shift", FIELD(shift), false, 1e-6, 1e6},
+    {"shift_gamma", FIELD(shift), false, 1e-6, 1e6},
+    {"sigma_data", FIELD(sigma_data), false, 1e-6, 1e6},
+    {"rho", FIELD(rho), false, 1e-3, 1e3},
+    {"poly_rho", FIELD(poly_rho), false, 1e-3, 1e3},
+    {"max_timesteps", FIELD(max_angle), false, 1e-6, 1.5709},
+    {"beta_max", FIELD(beta_end), false, 1e-9, 1e3},
+    {"max_var", FIELD(sigma_max), false, 1e-9, 1e3},
+    {"recommended_guidance_scale", FIELD(recommended_scale), false, 0, 1e3},
     {"base_shift", FIELD(base_shift), false, -100, 100},
     {"max_shift", FIELD(max_shift), false, -100, 100},
     {"base_image_seq_len", FIELD(base_image_seq_len), true, 0, 1e9},
@@ -175,6 +287,7 @@ static const struct {
     {"timestep_scaling", FIELD(timestep_scaling), false, 0, 1e9},
     {"eta", FIELD(eta), false, 0, 1e9},
     {"s_noise", FIELD(s_noise), false, 0, 1e9},
+    {"noise_scale", FIELD(s_noise), false, 0, 1e9},
 };
 
 static const struct {
@@ -189,9 +302,10 @@ static const struct {
     {"use_beta_sigmas", FIELD(use_beta_sigmas), false},
     {"use_flow_sigmas", FIELD(use_flow_sigmas), false},
     {"use_dynamic_shifting", FIELD(use_dynamic_shifting), false},
-    {"invert_sigmas", FIELD(invert_sigmas), false},
     {"stochastic_sampling", FIELD(stochastic_sampling), false},
     {"clip_sample", FIELD(clip_sample), false},
+    {"clip_denoised", FIELD(clip_sample), false},
+    {"spreads_angles", FIELD(spreads_angles), false},
     {"thresholding", FIELD(thresholding), false},
     {"use_clipped_model_output", FIELD(use_clipped_model_output), false},
     {"lower_order_final", FIELD(lower_order_final), false},
@@ -214,11 +328,19 @@ static const word SPACING_WORDS[] = {{"leading", GEN_SPACING_LEADING},
                                      {"trailing", GEN_SPACING_TRAILING},
                                      {"linspace", GEN_SPACING_LINSPACE},
                                      {NULL, 0}};
-static const word PREDICTION_WORDS[] = {{"epsilon", GEN_PREDICT_EPSILON},
-                                        {"v_prediction", GEN_PREDICT_V},
-                                        {"sample", GEN_PREDICT_SAMPLE},
-                                        {"flow_prediction", GEN_PREDICT_FLOW},
-                                        {NULL, 0}};
+/* The reference takes a square root, so the logarithm of its "log" changes nothing. */
+static const word VARIANCE_WORDS[] = {
+    {"fixed_small", GEN_VARIANCE_SMALL},           {"fixed_small_log", GEN_VARIANCE_SMALL},
+    {"fixed_large", GEN_VARIANCE_LARGE},           {"learned", GEN_VARIANCE_LEARNED},
+    {"learned_range", GEN_VARIANCE_LEARNED_RANGE}, {NULL, 0}};
+static const word PREDICTION_WORDS[] = {
+    {"epsilon", GEN_PREDICT_EPSILON}, {"v_prediction", GEN_PREDICT_V},
+    {"sample", GEN_PREDICT_SAMPLE},   {"flow_prediction", GEN_PREDICT_FLOW},
+    {"trigflow", GEN_PREDICT_V},      {NULL, 0}};
+
+/* The EDM classes call their F by these names. */
+static const word EDM_WORDS[] = {
+    {"epsilon", GEN_PREDICT_EDM}, {"v_prediction", GEN_PREDICT_TRIGFLOW}, {NULL, 0}};
 
 static gen_status bad_word(const char *key, const char *value, gen_error *err)
 {
@@ -261,13 +383,20 @@ gen_status gen_scheduler_config_set_number(gen_scheduler_config *config, const c
 gen_status gen_scheduler_config_set_bool(gen_scheduler_config *config, const char *key, bool value,
                                          gen_error *err)
 {
-    if (value && strcmp(key, "use_lu_lambdas") == 0)
-        return bad_word(key, "true", err);
+    (void)err;
+    if (value && strcmp(key, "use_lu_lambdas") == 0) /* even in lambda: the same */
+        config->use_exponential_sigmas = true;
     for (int i = 0; i < COUNT(BOOLS); i++)
         if (strcmp(key, BOOLS[i].key) == 0)
             *(bool *)((char *)config + BOOLS[i].field) = value != BOOLS[i].is_negated;
     if (value && strcmp(key, "use_flow_sigmas") == 0)
         config->process = GEN_PROCESS_FLOW;
+    if (strcmp(key, "learn_sigma") == 0)
+        config->variance_type = value ? GEN_VARIANCE_LEARNED_RANGE : GEN_VARIANCE_LARGE;
+    if (strcmp(key, "invert_sigmas") == 0) { /* 1 - tau, from 0 up, and a velocity towards x0 */
+        config->time_rule = value ? GEN_TIME_REVERSED : GEN_TIME_TRAINING;
+        config->prediction_type = value ? GEN_PREDICT_REVERSE_FLOW : GEN_PREDICT_FLOW;
+    }
     return GEN_OK;
 }
 
@@ -291,14 +420,13 @@ static gen_status set_solver_type(gen_scheduler_config *config, const char *valu
     return GEN_OK;
 }
 
-static gen_status set_variance(gen_scheduler_config *config, const char *value, gen_error *err)
+static gen_status set_respacing(gen_scheduler_config *config, const char *value, gen_error *err)
 {
-    config->learns_variance = strncmp(value, "learned", 7) == 0;
-    config->variance_type =
-        strcmp(value, "fixed_large") == 0 ? GEN_VARIANCE_LARGE : GEN_VARIANCE_SMALL;
-    if (!config->learns_variance && strcmp(value, "fixed_small") != 0 &&
-        config->variance_type != GEN_VARIANCE_LARGE)
-        return bad_word("variance_type", value, err);
+    const size_t size = strlen(value);
+    if (size >= sizeof config->timestep_respacing ||
+        strspn(value, "0123456789,dim") != size) /* "ddimN" or counts */
+        return bad_word("timestep_respacing", value, err);
+    memcpy(config->timestep_respacing, value, size + 1);
     return GEN_OK;
 }
 
@@ -313,7 +441,8 @@ gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const c
         GEN_TRY(find_word(SPACING_WORDS, key, value, &number, err));
         config->timestep_spacing = (gen_spacing)number;
     } else if (strcmp(key, "prediction_type") == 0) {
-        GEN_TRY(find_word(PREDICTION_WORDS, key, value, &number, err));
+        const bool is_edm = config->time_rule == GEN_TIME_EDM;
+        GEN_TRY(find_word(is_edm ? EDM_WORDS : PREDICTION_WORDS, key, value, &number, err));
         config->prediction_type = (gen_prediction_type)number;
     } else if (strcmp(key, "interpolation_type") == 0) {
         const word words[] = {{"linear", false}, {"log_linear", true}, {NULL, 0}};
@@ -335,7 +464,17 @@ gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const c
     } else if (strcmp(key, "solver_type") == 0) {
         return set_solver_type(config, value, err);
     } else if (strcmp(key, "variance_type") == 0) {
-        return set_variance(config, value, err);
+        GEN_TRY(find_word(VARIANCE_WORDS, key, value, &number, err));
+        config->variance_type = (gen_variance)number;
+    } else if (strcmp(key, "noise_schedule") == 0) {
+        GEN_TRY(find_word(BETA_WORDS, key, value, &number, err));
+        config->beta_schedule = (gen_beta_schedule)number;
+    } else if (strcmp(key, "sigma_schedule") == 0) {
+        if (strcmp(value, "karras") != 0 && strcmp(value, "exponential") != 0)
+            return bad_word(key, value, err);
+        config->schedule = value[0] == 'k' ? "karras" : "exponential";
+    } else if (strcmp(key, "timestep_respacing") == 0) {
+        return set_respacing(config, value, err);
     }
     return GEN_OK;
 }
@@ -346,6 +485,14 @@ gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const 
     if (strcmp(key, "trained_betas") == 0) {
         config->trained_betas = values;
         config->num_trained_betas = count;
+    } else if (strcmp(key, "mid_t") == 0) {
+        for (int i = 0; i < count; i++)
+            if (!(values[i] > 0 && values[i] < 1.5707))
+                return gen_fail(err, GEN_ERROR_MODEL,
+                                "scheduler: \"mid_t\" holds %g, expected angles below pi/2",
+                                values[i]);
+        config->middle_angles = values;
+        config->num_middle_angles = count;
     } else if (strcmp(key, "disable_corrector") == 0) {
         config->disabled_corrector = 0;
         for (int i = 0; i < count; i++) {

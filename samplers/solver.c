@@ -1,4 +1,4 @@
-/* solver.c - the loop all solvers share, and the table of them. */
+/* solver.c - the loop all solvers share, and finding one by name. */
 #include "samplers/solver.h"
 
 #include <assert.h>
@@ -8,29 +8,23 @@
 #include "gen/core/alloc.h"
 #include "samplers/names.h"
 
-/* ---- the table ---------------------------------------------------------------------------------
+/* ---- finding -----------------------------------------------------------------------------------
  */
-
-static const gen_sampler *const SAMPLERS[] = {
-    &gen_sampler_ddim,         &gen_sampler_euler,    &gen_sampler_euler_ancestral,
-    &gen_sampler_heun,         &gen_sampler_dpmpp_2m, &gen_sampler_dpmpp_3m,
-    &gen_sampler_dpmpp_2m_sde, &gen_sampler_unipc,    &gen_sampler_ddpm,
-    &gen_sampler_lcm,          &gen_sampler_pndm,     &gen_sampler_lms,
-};
-
-#define NUM_SAMPLERS ((int)(sizeof SAMPLERS / sizeof SAMPLERS[0]))
 
 const gen_sampler *gen_sampler_find(const char *name)
 {
-    for (int i = 0; i < NUM_SAMPLERS; i++)
-        if (gen_name_matches(name, SAMPLERS[i]->info.name, SAMPLERS[i]->info.aliases))
-            return SAMPLERS[i];
+    for (int i = 0; gen_samplers[i]; i++)
+        if (gen_name_matches(name, gen_samplers[i]->info.name, gen_samplers[i]->info.aliases))
+            return gen_samplers[i];
     return NULL;
 }
 
 const gen_sampler *gen_sampler_at(int i)
 {
-    return i >= 0 && i < NUM_SAMPLERS ? SAMPLERS[i] : NULL;
+    for (int k = 0; gen_samplers[k]; k++)
+        if (k == i)
+            return gen_samplers[k];
+    return NULL;
 }
 
 const gen_sampler_info *gen_sampler_info_of(const gen_sampler *sampler)
@@ -43,20 +37,18 @@ bool gen_sampler_parse(const char *name, const gen_sampler **sampler, const char
     *schedule = NULL;
     if ((*sampler = gen_sampler_find(name)))
         return true;
-    for (int i = 0; i < NUM_SAMPLERS; i++) { /* a sampler's name, then that of a schedule */
-        for (const char *cut = name; *cut; cut++) {
-            if (*cut != ' ' && *cut != '_' && *cut != '-')
-                continue;
-            const gen_schedule_info *info = gen_schedule_info_find(cut + 1);
-            char head[64];
-            if (!info || (size_t)(cut - name) >= sizeof head)
-                continue;
-            memcpy(head, name, (size_t)(cut - name));
-            head[cut - name] = '\0';
-            if ((*sampler = gen_sampler_find(head))) {
-                *schedule = info->name;
-                return true;
-            }
+    for (const char *cut = name; *cut; cut++) { /* a sampler's name, then that of a schedule */
+        if (*cut != ' ' && *cut != '_' && *cut != '-')
+            continue;
+        const gen_schedule_info *info = gen_schedule_info_find(cut + 1);
+        char head[64];
+        if (!info || (size_t)(cut - name) >= sizeof head)
+            continue;
+        memcpy(head, name, (size_t)(cut - name));
+        head[cut - name] = '\0';
+        if ((*sampler = gen_sampler_find(head))) {
+            *schedule = info->name;
+            return true;
         }
     }
     return false;
@@ -83,6 +75,18 @@ void gen_combine(float *out, size_t n, int num, const double *c, const float *co
 float *gen_solver_buffer(const gen_solver *s, int k)
 {
     return s->buffers + (size_t)k * s->n;
+}
+
+void gen_solver_noise(const gen_solver *s, gen_level level, const float *x, const float *denoised,
+                      float *eps)
+{
+    gen_combine(eps, s->n, 2, (double[]){1 / level.sigma, -level.alpha / level.sigma},
+                (const float *[]){x, denoised});
+}
+
+gen_level gen_solver_level(const gen_solver *s, gen_level level)
+{
+    return s->is_noise_form ? (gen_level){level.sigma, level.alpha} : level;
 }
 
 static int num_samples(const gen_solver *s)
@@ -143,22 +147,26 @@ gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, cons
 /* ---- the loop ----------------------------------------------------------------------------------
  */
 
-enum { NOISE, UNCLIPPED, DENOISED }; /* buffers of solve_rows: then one more for each of history */
+enum { NOISE, PLAIN, ANSWER }; /* buffers of solve_rows: then one more for each of history */
 
-/* Steps whose update is one row of coefficients.  Denoised latents rotate through a ring. */
+/* Steps whose update is one row of coefficients.  Answers, which are denoised latents or in the
+ * noise form noise, rotate through a ring; PLAIN holds what else is known of the newest: before
+ * clipping, or denoised. */
 static gen_status solve_rows(gen_solver *s, float *x, gen_error *err)
 {
     const int ring = s->sampler->history + 1;
-    float *noise = gen_solver_buffer(s, NOISE), *unclipped = gen_solver_buffer(s, UNCLIPPED);
+    float *noise = gen_solver_buffer(s, NOISE), *plain = gen_solver_buffer(s, PLAIN);
     for (int i = 0; i < s->num_steps; i++) {
-        const float *const d[3] = {gen_solver_buffer(s, DENOISED + i % ring),
-                                   gen_solver_buffer(s, DENOISED + (i + ring - 1) % ring),
-                                   gen_solver_buffer(s, DENOISED + (i + 2 * ring - 2) % ring)};
-        float *denoised = gen_solver_buffer(s, DENOISED + i % ring);
+        float *answer = gen_solver_buffer(s, ANSWER + i % ring);
+        const float *const d[3] = {answer, gen_solver_buffer(s, ANSWER + (i + ring - 1) % ring),
+                                   gen_solver_buffer(s, ANSWER + (i + 2 * ring - 2) % ring)};
+        float *denoised = s->is_noise_form ? plain : answer;
         gen_row row = {0};
         s->sampler->row(s, i, &row);
         GEN_TRY(gen_solver_denoise(s, i, s->steps[i].from, s->steps[i].time, x, denoised,
-                                   row.unclipped != 0 ? unclipped : NULL, err));
+                                   row.unclipped != 0 ? plain : NULL, err));
+        if (s->is_noise_form)
+            gen_solver_noise(s, s->steps[i].from, x, denoised, answer);
         if (row.draws)
             GEN_TRY(gen_solver_draw(s, noise, err));
 
@@ -166,7 +174,7 @@ static gen_status solve_rows(gen_solver *s, float *x, gen_error *err)
         const float *v[6] = {x, d[0]};
         int num = 2;
         const double more[] = {row.previous, row.before_previous, row.unclipped, row.noise};
-        const float *const arrays[] = {d[1], d[2], unclipped, noise};
+        const float *const arrays[] = {d[1], d[2], plain, noise};
         for (int j = 0; j < 4; j++)
             if (more[j] != 0) {
                 c[num] = more[j];
@@ -200,10 +208,11 @@ gen_status gen_solve(const gen_sampler *sampler, const gen_solve_params *params,
                     .config = params->config,
                     .steps = params->schedule->steps,
                     .num_steps = params->schedule->num_steps,
+                    .is_noise_form = sampler->has_noise_form && params->config->predicts_noise,
                     .n = params->denoiser->n};
     /* one array more: sorting for dynamic thresholding */
     const size_t num =
-        1 + (size_t)(sampler->row ? DENOISED + 1 + sampler->history : sampler->num_buffers);
+        1 + (size_t)(sampler->row ? ANSWER + 1 + sampler->history : sampler->num_buffers);
     size_t count, bytes;
     if (!gen_mul_size(s.n, num, &count) || !gen_mul_size(count, sizeof *x, &bytes) ||
         !(s.buffers = gen_malloc(bytes)))

@@ -6,7 +6,10 @@
  *   x' = x_coef x + denoised D_i + previous D_{i-1} + before_previous D_{i-2}
  *        + unclipped D_i (before clipping) + noise z
  *
- * solver.c does the rest.  The others write their own loop out of the helpers below. */
+ * solver.c does the rest.  The others write their own loop out of the helpers below.
+ *
+ * In the noise form (predicts_noise of the configuration) eps_i stands in for D_i.  The formulas of
+ * the exponential integrators stay as they are when alpha and sigma change places, too. */
 #ifndef GEN_SAMPLERS_SOLVER_H
 #define GEN_SAMPLERS_SOLVER_H
 
@@ -20,12 +23,17 @@ typedef struct gen_row {
 
 typedef struct gen_solver gen_solver;
 
+#define GEN_SERVES(kind) (1u << (kind))
+
 struct gen_sampler {
     gen_sampler_info info;
+    unsigned serves; /* GEN_SERVES() the kinds of network it can run; 0: GEN_NETWORK_MEAN */
     gen_spacing_rule rule;
     const char *schedule; /* its own, unless asked for another; NULL: that of the configuration */
     bool prefers_ve;      /* works in VE coordinates on VP networks, as k-diffusion does */
     bool needs_finite_kappa; /* uses lambda at the first step */
+    bool has_noise_form;     /* works on eps where the configuration predicts noise */
+    bool inverts;            /* walks the schedule upward, from clean latents to noise */
     /* Why it cannot run under a configuration; NULL when it can.  May be NULL. */
     const char *(*refuse)(const gen_scheduler_config *config);
     int history;     /* earlier denoised latents a row uses: 0..2 */
@@ -42,6 +50,7 @@ struct gen_solver {
     const gen_step *steps;
     int num_steps;
     size_t n;
+    bool is_noise_form;
     float *buffers; /* all scratch, owned */
     float *sorted;  /* dynamic thresholding */
 };
@@ -51,6 +60,11 @@ float *gen_solver_buffer(const gen_solver *s, int k);
 /* Denoised latents at a point of step i, clipped as configured; `unclipped` may be NULL. */
 gen_status gen_solver_denoise(const gen_solver *s, int i, gen_level level, double time,
                               const float *x, float *denoised, float *unclipped, gen_error *err);
+/* eps = (x - alpha D) / sigma */
+void gen_solver_noise(const gen_solver *s, gen_level level, const float *x, const float *denoised,
+                      float *eps);
+/* The level as the noise form sees it: alpha and sigma change places. */
+gen_level gen_solver_level(const gen_solver *s, gen_level level);
 gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err);
 /* Ends step i: checks that all is finite, and reports. */
 gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, const float *denoised,
@@ -69,8 +83,9 @@ bool gen_clip_is_on(const gen_scheduler_config *config);
 void gen_clip_apply(const gen_scheduler_config *config, float *denoised, size_t n, int num_samples,
                     float *scratch);
 
-extern const gen_sampler gen_sampler_ddim, gen_sampler_euler, gen_sampler_euler_ancestral,
-    gen_sampler_heun, gen_sampler_dpmpp_2m, gen_sampler_dpmpp_3m, gen_sampler_dpmpp_2m_sde,
-    gen_sampler_ddpm, gen_sampler_lcm, gen_sampler_unipc, gen_sampler_pndm, gen_sampler_lms;
+#define ROW(name) extern const gen_sampler gen_sampler_##name;
+GEN_SAMPLER_ROWS(ROW)
+#undef ROW
+extern const gen_sampler *const gen_samplers[]; /* ends with NULL (tables.c) */
 
 #endif

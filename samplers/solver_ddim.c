@@ -18,7 +18,7 @@ static void row(const gen_solver *s, int i, gen_row *r)
                    .denoised = to.alpha - (keeps_noise ? 0 : from.alpha * eps),
                    .unclipped = keeps_noise ? -from.alpha * eps : 0,
                    .noise = fresh * s->config->s_noise,
-                   .draws = eta > 0};
+                   .draws = eta > 0 || s->config->draws_at_end};
 }
 
 const gen_sampler gen_sampler_ddim = {

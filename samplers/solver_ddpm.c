@@ -1,4 +1,5 @@
-/* solver_ddpm.c - ancestral sampling (Ho et al. 2020, eq. 6, 7 and 11). */
+/* solver_ddpm.c - ancestral sampling (Ho et al. 2020, eq. 6, 7 and 11), with the learned variances
+ * of Nichol & Dhariwal 2021 (eq. 15). */
 #include "samplers/solver.h"
 
 #include <math.h>
@@ -6,25 +7,59 @@
 /* With the effective beta = 1 - alphabar / alphabar' of a step:
  *   mean = sqrt(alphabar') beta / (1 - alphabar) x0
  *        + sqrt(1 - beta) (1 - alphabar') / (1 - alphabar) x
- *   variance = beta (1 - alphabar') / (1 - alphabar), or beta itself ("large")
- * No noise is drawn in the step from t = 0. */
-static void row(const gen_solver *s, int i, gen_row *r)
+ *   variance = beta (1 - alphabar') / (1 - alphabar) ("small"), or beta itself ("large") */
+typedef struct posterior {
+    double x0, x, small, large;
+} posterior;
+
+static posterior posterior_of(const gen_step *step)
 {
-    const gen_level from = s->steps[i].from, to = s->steps[i].to;
+    const gen_level from = step->from, to = step->to;
     const double keep = from.alpha * from.alpha / (to.alpha * to.alpha), beta = 1 - keep;
     const double noisy = from.sigma * from.sigma, cleaner = to.sigma * to.sigma;
-    const double small = fmax(beta * cleaner / noisy, 1e-20); /* the reference's floor */
-    r->denoised = to.alpha * beta / noisy;
-    r->x = sqrt(keep) * cleaner / noisy;
-    if (s->steps[i].time > 0) {
-        r->noise = sqrt(s->config->variance_type == GEN_VARIANCE_LARGE ? beta : small);
-        r->draws = true;
+    return (posterior){.x0 = to.alpha * beta / noisy,
+                       .x = sqrt(keep) * cleaner / noisy,
+                       .small = fmax(beta * cleaner / noisy, 1e-20), /* the reference's floor */
+                       .large = beta};
+}
+
+/* Multiplies z by the deviation; v is what the network said, if it learned to. */
+static void scale_noise(const gen_solver *s, const posterior *p, float *z)
+{
+    const float *v = s->params->variance;
+    const double low = log(p->small), high = log(p->large);
+    const gen_variance type = s->config->variance_type;
+    for (size_t k = 0; k < s->n; k++) {
+        double deviation = sqrt(type == GEN_VARIANCE_LARGE ? p->large : p->small);
+        if (type == GEN_VARIANCE_LEARNED)
+            deviation = sqrt((double)v[k]);
+        else if (type == GEN_VARIANCE_LEARNED_RANGE)
+            deviation = exp(0.5 * (low + (v[k] + 1) / 2.0 * (high - low)));
+        z[k] = (float)(deviation * (double)z[k]);
     }
 }
 
-static const char *refuse(const gen_scheduler_config *config)
+/* The step from t = 0 adds no noise; guided diffusion draws it even so. */
+static gen_status solve(gen_solver *s, float *x, gen_error *err)
 {
-    return config->learns_variance ? "it does not use a learned variance" : NULL;
+    float *denoised = gen_solver_buffer(s, 0), *z = gen_solver_buffer(s, 1);
+    if (s->config->variance_type >= GEN_VARIANCE_LEARNED && !s->params->variance)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "sampler ddpm: the network learned its variance, but does not give it");
+    for (int i = 0; i < s->num_steps; i++) {
+        const gen_step *step = &s->steps[i];
+        const posterior p = posterior_of(step);
+        const bool is_noisy = step->time > 0;
+        GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
+        if (is_noisy || s->config->draws_at_end)
+            GEN_TRY(gen_solver_draw(s, z, err));
+        if (is_noisy)
+            scale_noise(s, &p, z);
+        gen_combine(x, s->n, is_noisy ? 3 : 2, (double[]){p.x, p.x0, 1},
+                    (const float *[]){x, denoised, z});
+        GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
+    }
+    return GEN_OK;
 }
 
 const gen_sampler gen_sampler_ddpm = {
@@ -35,6 +70,6 @@ const gen_sampler gen_sampler_ddpm = {
              .purpose = "noise-table models, 100 steps and more",
              .is_stochastic = true},
     .rule = GEN_RULE_DDPM,
-    .refuse = refuse,
-    .row = row,
+    .num_buffers = 2,
+    .solve = solve,
 };

@@ -1,10 +1,11 @@
 /* solver_lcm.c - latent consistency models: jump to x0, take all noise anew (Luo et al. 2023). */
 #include "samplers/solver.h"
 
-/*   x0' = c_out x0 + c_skip x,  c_skip = 1/4 / (s^2 + 1/4), c_out = s / sqrt(s^2 + 1/4)
- *   s = timestep_scaling t      (the boundary condition of the distilled function; Song et al.
- * 2023) x' = alpha' x0' + sigma' z;  the last step returns x0' without noise. */
 #include <math.h>
+
+/*   x0' = c_out x0 + c_skip x,  c_skip = 1/4 / (s^2 + 1/4), c_out = s / sqrt(s^2 + 1/4)
+ *   s = timestep_scaling t   (the boundary condition of the distilled function)
+ *   x' = alpha' x0' + sigma' z;  the last step returns x0' without noise. */
 
 static void row(const gen_solver *s, int i, gen_row *r)
 {
@@ -27,7 +28,8 @@ const gen_sampler gen_sampler_lcm = {
              .calls = "n",
              .purpose = "models with LCM distillation or LCM-LoRA, 1 to 8 steps, guidance 1 to 2",
              .is_stochastic = true},
-    .rule = GEN_RULE_LCM,
+    .serves = GEN_SERVES(GEN_NETWORK_MEAN) | GEN_SERVES(GEN_NETWORK_CONSISTENCY),
+    .rule = GEN_RULE_LIST,
     .schedule = "lcm",
     .row = row,
 };

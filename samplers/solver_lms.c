@@ -37,9 +37,7 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
         double c[1 + ORDER] = {to.alpha / from.alpha};
         const float *v[1 + ORDER] = {x};
         GEN_TRY(gen_solver_denoise(s, i, from, s->steps[i].time, x, denoised, NULL, err));
-        gen_combine(gen_solver_buffer(s, SLOPE + i % ORDER), s->n, 2,
-                    (double[]){1 / from.sigma, -from.alpha / from.sigma},
-                    (const float *[]){x, denoised});
+        gen_solver_noise(s, from, x, denoised, gen_solver_buffer(s, SLOPE + i % ORDER));
         for (int j = 0; j < order; j++) {
             c[1 + j] = to.alpha * coefficient(s, i, j, order);
             v[1 + j] = gen_solver_buffer(s, SLOPE + (i - j) % ORDER);

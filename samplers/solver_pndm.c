@@ -11,14 +11,6 @@ enum {
     EPS
 }; /* buffers: denoised; then a ring of noise predictions, the newest at i % ORDER */
 
-/* eps = (x - alpha D) / sigma */
-static void noise_of(const gen_solver *s, gen_level at, const float *x, const float *denoised,
-                     float *eps)
-{
-    gen_combine(eps, s->n, 2, (double[]){1 / at.sigma, -at.alpha / at.sigma},
-                (const float *[]){x, denoised});
-}
-
 /* The transfer part, exact for the eps of weights w over the ring:
  *   x' = (alpha' / alpha) x + (sigma' - sigma alpha' / alpha) eps */
 static void transfer(const gen_solver *s, int i, int num, const double *w, float *x, float *out)
@@ -40,14 +32,14 @@ static gen_status start(gen_solver *s, float *x, gen_error *err)
     float *denoised = gen_solver_buffer(s, FIRST), *ahead = gen_solver_buffer(s, EPS + ORDER);
     float *second = gen_solver_buffer(s, EPS + ORDER - 1);
     GEN_TRY(gen_solver_denoise(s, 0, s->steps[0].from, s->steps[0].time, x, denoised, NULL, err));
-    noise_of(s, s->steps[0].from, x, denoised, gen_solver_buffer(s, EPS));
+    gen_solver_noise(s, s->steps[0].from, x, denoised, gen_solver_buffer(s, EPS));
     transfer(s, 0, 1, (double[]){1}, x, ahead);
     if (s->num_steps == 1) {
         memcpy(x, ahead, s->n * sizeof *x);
         return gen_solver_step_done(s, 0, x, denoised, err);
     }
     GEN_TRY(gen_solver_denoise(s, 0, s->steps[0].to, s->steps[1].time, ahead, denoised, NULL, err));
-    noise_of(s, s->steps[0].to, ahead, denoised, second);
+    gen_solver_noise(s, s->steps[0].to, ahead, denoised, second);
     transfer(s, 0, 2, (double[]){0.5, 0.5}, x, x);
     return gen_solver_step_done(s, 0, x, denoised, err);
 }
@@ -66,7 +58,7 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
         const gen_step *step = &s->steps[i];
         const int order = i < ORDER - 1 ? i : ORDER - 1;
         GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
-        noise_of(s, step->from, x, denoised, gen_solver_buffer(s, EPS + i % ORDER));
+        gen_solver_noise(s, step->from, x, denoised, gen_solver_buffer(s, EPS + i % ORDER));
         transfer(s, i, order + 1, WEIGHTS[order], x, x);
         GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
     }

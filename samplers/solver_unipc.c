@@ -4,18 +4,21 @@
 #include <math.h>
 #include <string.h>
 
-/* In lambda, with h the jump from s0 to t, hh = -h, phi = e^hh - 1, B = phi (bh2) or hh (bh1),
- * m the denoised latents, r_k = (lambda_k - lambda_s0) / h for earlier points k and 1 for t:
+/* In lambda = -ln kappa, with h the jump from s0 to t, hh = -h, phi = e^hh - 1, B = phi (bh2) or hh
+ * (bh1), m the denoised latents, r_k = (lambda_k - lambda_s0) / h for earlier points k and 1 for t:
  *   x_t = (sigma_t / sigma_s0) x_s0 - alpha_t phi m_s0
  *         - alpha_t B sum_k rho_k (m_k - m_s0) / r_k
  * where rho solves sum_k rho_k r_k^(q-1) = b_q.  The predictor has no m_t; the corrector repeats
- * the previous jump with m_t, evaluated at the predicted x_t and not again. */
+ * the previous jump with m_t, evaluated at the predicted x_t and not again.
+ *
+ * Without predict_x0, m is noise, and alpha and sigma (so also the sign of lambda) change places.
+ */
 #define MAX_ORDER 3
 
-enum { CORRECTED, NEWEST }; /* buffers: x before the last jump; then a ring of denoised latents */
+enum { CORRECTED, DENOISED, NEWEST }; /* buffers: x before the last jump; then a ring of m */
 #define RING (MAX_ORDER + 1)
 
-static float *denoised_at(const gen_solver *s, int i)
+static float *answer_at(const gen_solver *s, int i)
 {
     return gen_solver_buffer(s, NEWEST + i % RING);
 }
@@ -72,20 +75,21 @@ static void weights(int num, const double *r, double hh, double base, double *rh
  * known (corrector).  out may be x. */
 static void jump(const gen_solver *s, int i, int order, bool corrects, const float *x, float *out)
 {
-    const gen_level from = s->steps[i].from, to = s->steps[i].to;
+    const gen_level from = gen_solver_level(s, s->steps[i].from);
+    const gen_level to = gen_solver_level(s, s->steps[i].to);
     const double lambda = gen_lambda(from), h = gen_lambda(to) - lambda, hh = -h, phi = expm1(hh);
     const double base = s->config->is_bh1 ? hh : phi;
     double c[MAX_ORDER + 2] = {to.sigma / from.sigma, -to.alpha * phi};
-    const float *v[MAX_ORDER + 2] = {x, denoised_at(s, i)};
+    const float *v[MAX_ORDER + 2] = {x, answer_at(s, i)};
     double r[MAX_ORDER], rho[MAX_ORDER];
     int num = 0;
     for (int k = 1; k < order; k++) {
-        r[num] = (gen_lambda(s->steps[i - k].from) - lambda) / h;
-        v[2 + num++] = denoised_at(s, i - k);
+        r[num] = (gen_lambda(gen_solver_level(s, s->steps[i - k].from)) - lambda) / h;
+        v[2 + num++] = answer_at(s, i - k);
     }
     if (corrects) {
         r[num] = 1;
-        v[2 + num++] = denoised_at(s, i + 1);
+        v[2 + num++] = answer_at(s, i + 1);
     }
     if (num > 0)
         weights(num, r, hh, base, rho);
@@ -101,7 +105,7 @@ static int order_at(const gen_solver *s, int i)
     int order = s->config->solver_order < MAX_ORDER ? s->config->solver_order : MAX_ORDER;
     if (s->config->lower_order_final && order > s->num_steps - i)
         order = s->num_steps - i;
-    if (s->steps[i].to.sigma <= 0 || order < 1)
+    if (s->steps[i].to.sigma <= 0 || s->steps[i].to.sigma == s->steps[i].from.sigma || order < 1)
         return 1;
     return order > i + 1 ? i + 1 : order;
 }
@@ -111,9 +115,11 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
     float *corrected = gen_solver_buffer(s, CORRECTED);
     int previous_order = 0;
     for (int i = 0; i < s->num_steps; i++) {
-        float *denoised = denoised_at(s, i);
-        GEN_TRY(
-            gen_solver_denoise(s, i, s->steps[i].from, s->steps[i].time, x, denoised, NULL, err));
+        const gen_step *step = &s->steps[i];
+        float *denoised = s->is_noise_form ? gen_solver_buffer(s, DENOISED) : answer_at(s, i);
+        GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
+        if (s->is_noise_form)
+            gen_solver_noise(s, step->from, x, denoised, answer_at(s, i));
         const bool corrects = i > 0 && !(i <= 64 && s->config->disabled_corrector >> (i - 1) & 1);
         if (corrects)
             jump(s, i - 1, previous_order, true, corrected, x);
@@ -127,7 +133,10 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
 
 static const char *refuse(const gen_scheduler_config *config)
 {
-    return config->predicts_noise ? "it works on denoised latents (predict_x0)" : NULL;
+    return config->predicts_noise && !config->ends_at_sigma_min
+               ? "its noise form (predict_x0 false) cannot end clean; final_sigmas_type has to be "
+                 "sigma_min"
+               : NULL;
 }
 
 const gen_sampler gen_sampler_unipc = {
@@ -139,6 +148,7 @@ const gen_sampler gen_sampler_unipc = {
     .rule = GEN_RULE_DPM,
     .refuse = refuse,
     .needs_finite_kappa = true,
+    .has_noise_form = true,
     .num_buffers = NEWEST + RING,
     .solve = solve,
 };

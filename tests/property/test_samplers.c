@@ -73,21 +73,58 @@ typedef struct toy_network {
     gen_prediction_type type;
 } toy_network;
 
+#define SIGMA_DATA 0.5
+#define SIGMA_MIN  0.002
+
+/* EDM's network sees y / sqrt(sigma^2 + sigma_data^2). */
+static double input_scale(gen_prediction_type type, double sigma)
+{
+    const bool is_scaled = type == GEN_PREDICT_EDM || type == GEN_PREDICT_TRIGFLOW ||
+                           type == GEN_PREDICT_CONSISTENCY;
+    return is_scaled ? 1 / hypot(sigma, SIGMA_DATA) : 1;
+}
+
+/* The raw prediction for x, of which x0 is the clean part. */
+static double raw_prediction(gen_prediction_type type, gen_level level, double x, double x0)
+{
+    const double a = level.alpha, s = level.sigma, eps = (x - a * x0) / s;
+    const double above = s - SIGMA_MIN, norm = hypot(s, SIGMA_DATA), data2 = SIGMA_DATA * SIGMA_DATA;
+    switch (type) {
+    case GEN_PREDICT_SAMPLE:
+        return x0;
+    case GEN_PREDICT_V:
+        return a * eps - s * x0;
+    case GEN_PREDICT_FLOW:
+        return eps - x0;
+    case GEN_PREDICT_REVERSE_FLOW:
+        return x0 - eps;
+    case GEN_PREDICT_EDM:
+        return (x0 - data2 / (norm * norm) * x) / (s * SIGMA_DATA / norm);
+    case GEN_PREDICT_TRIGFLOW: /* (cos t zeta - sin t x0) / sigma_data, zeta = sigma_data eps */
+        return (SIGMA_DATA / norm * SIGMA_DATA * eps - s / norm * x0) / SIGMA_DATA;
+    case GEN_PREDICT_CONSISTENCY:
+        return (x0 - data2 / (above * above + data2) * x) / (above * SIGMA_DATA / norm);
+    case GEN_PREDICT_BRIDGE:
+        return (x - x0) / (s * s);
+    case GEN_PREDICT_DIFFERENCE:
+        return x - x0;
+    default:
+        return eps;
+    }
+}
+
 /* The raw prediction that the exact denoiser corresponds to, at a level of the network's process.
  */
 static gen_status network(void *self, const float *x, const gen_point *at, float *out, gen_error *e)
 {
     const toy_network *net = self;
-    const double alpha = at->level.alpha, sigma = at->level.sigma;
-    float x0;
     gen_denoiser one = {.n = 1};
     for (size_t k = 0; k < net->base.n; k++) {
-        GEN_TRY(toy_denoise(&one, &x[k], at, &x0, e));
-        const double eps = ((double)x[k] - alpha * x0) / sigma;
-        out[k] = (float)(net->type == GEN_PREDICT_EPSILON  ? eps
-                         : net->type == GEN_PREDICT_SAMPLE ? x0
-                         : net->type == GEN_PREDICT_V      ? alpha * eps - sigma * x0
-                                                           : eps - x0);
+        const double full = x[k] / input_scale(net->type, at->level.sigma);
+        const float latent = (float)full;
+        float x0;
+        GEN_TRY(toy_denoise(&one, &latent, at, &x0, e));
+        out[k] = (float)raw_prediction(net->type, at->level, full, x0);
     }
     return GEN_OK;
 }

@@ -197,6 +197,7 @@ static void zero_terminal_snr(void **state)
     (void)state;
     gen_scheduler_config c = stable_diffusion("DDIMScheduler", GEN_SPACING_TRAILING, 0);
     c.rescale_betas_zero_snr = true;
+    c.prediction_type = GEN_PREDICT_V;
     gen_schedule *s = made(&c, (gen_schedule_params){.num_steps = 4});
     EXPECT_BETWEEN(s->steps[0].from.alpha, 0, 0); /* t = 999, 749, 499, 249 */
     EXPECT_BETWEEN(s->steps[1].from.alpha, sqrt(0.0331714827), sqrt(0.0331714829));

@@ -188,6 +188,7 @@ static void what_goes_wrong_in_a_step_is_passed_up(void **state)
     gen_solve_params params = {.denoiser = &d, .schedule = schedule, .config = &config};
     for (int i = 0; gen_sampler_at(i); i++) {
         const gen_sampler *s = gen_sampler_at(i);
+        config.eta = gen_sampler_info_of(s)->is_stochastic ? 0.3 : 0;
         if (gen_sampler_info_of(s)->is_stochastic) {
             d.denoise = denoise_fails;
             EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_solve(s, &params, x, &err)); /* no noise source */
