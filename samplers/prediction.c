@@ -200,7 +200,7 @@ static gen_status prediction_denoise(void *self, const float *x, const gen_point
 {
     const prediction *p = self;
     const size_t n = p->base.n;
-    gen_precondition c;
+    gen_precondition c = {0};
     GEN_TRY(coefficients(&c, p->type, p->process, p->scales, at->level, err));
     for (size_t k = 0; k < n; k++)
         p->input[k] = (float)(c.input * (double)x[k]);
