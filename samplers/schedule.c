@@ -49,8 +49,8 @@ static const char *configured_name(const gen_scheduler_config *c, const gen_samp
         return "beta_sigmas";
     if (c->use_flow_sigmas)
         return "flow_table";
-    if (c->process == GEN_PROCESS_FLOW)
-        return "flow";
+    if (c->process == GEN_PROCESS_FLOW) /* the table starts below pure noise */
+        return sampler->needs_finite_kappa ? "flow_table" : "flow";
     return SPACINGS[c->timestep_spacing];
 }
 

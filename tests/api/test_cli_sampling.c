@@ -42,7 +42,7 @@ static const struct {
     {"-m MODEL --guidance dual cat", 2,
      "gen: guidance: dual needs a model with a second condition beside the prompt"},
     {"-m MODEL --scheduler flow cat", 2, "gen: schedule flow is not for noise-table models\n"},
-    {"-m MODEL --prediction flow --sampler dpmpp_2m cat", 2,
+    {"-m MODEL --prediction flow --sampler dpmpp_2m --scheduler flow cat", 2,
      "gen: sampler dpmpp_2m works in log SNR and cannot start from pure noise\n"},
     {"-m MODEL --prediction flow --scheduler trailing cat", 2,
      "gen: schedule trailing is not for rectified-flow models\n"},
