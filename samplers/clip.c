@@ -20,7 +20,7 @@ static int ascending(const void *a, const void *b)
 static double quantile(const float *v, size_t n, double q, float *scratch)
 {
     for (size_t k = 0; k < n; k++)
-        scratch[k] = fabsf(v[k]);
+        scratch[k] = (float)fabs(v[k]);
     qsort(scratch, n, sizeof *scratch, ascending);
     const double rank = q * (double)(n - 1), low = floor(rank);
     const size_t i = (size_t)low, j = i + 1 < n ? i + 1 : i;

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <string.h>
 
 #include "gen/core/alloc.h"
 #include "samplers/names.h"
@@ -158,16 +157,12 @@ gen_status gen_precondition_of(gen_precondition *out, const gen_scheduler_config
                         (scales){config->sigma_data, config->sigma_min}, at, err);
 }
 
-/* Rounds to nearest, ties to even, keeping the upper half of an f32. */
+/* Eight significant bits, ties to even. */
 static double bf16(double value)
 {
-    const float f = (float)value;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    float rounded;
-    memcpy(&rounded, &bits, sizeof rounded);
-    return rounded;
+    int exponent;
+    const double mantissa = frexp(value, &exponent);
+    return ldexp(rint(mantissa * 256), exponent - 8);
 }
 
 double gen_time_rounded(gen_time_number number, double time)
