@@ -30,9 +30,8 @@ static gen_scheduler_config options(void)
 }
 
 /* |numerical - exact| at the end of num steps. */
-static double ode_error(const char *sampler, int num)
+static double ode_error(const char *sampler, gen_scheduler_config config, int num)
 {
-    const gen_scheduler_config config = options();
     gen_schedule s;
     make_schedule(&s, GEN_PROCESS_VE, 10, 0.1, num);
     gen_denoiser toy = {.n = 1, .denoise = toy_denoise};
@@ -45,9 +44,14 @@ static double ode_error(const char *sampler, int num)
     return fabs(x - exact);
 }
 
+static double order_with(const char *sampler, gen_scheduler_config config, int num)
+{
+    return log2(ode_error(sampler, config, num) / ode_error(sampler, config, 2 * num));
+}
+
 static double order_of(const char *sampler, int num)
 {
-    return log2(ode_error(sampler, num) / ode_error(sampler, 2 * num));
+    return order_with(sampler, options(), num);
 }
 
 /* Halving the steps divides the error by 2^order.  Multistep methods start with lower orders, which
@@ -65,6 +69,26 @@ static void solvers_converge_at_their_order(void **state)
     EXPECT_BETWEEN(order_of("pndm", 32), 1.95, 2.1);
 }
 
+/* The other orders and forms of the exponential integrators. */
+static void forms_converge_at_their_order(void **state)
+{
+    (void)state;
+    gen_scheduler_config c = options();
+    c.solver_order = 1;
+    EXPECT_BETWEEN(order_with("dpmpp_2m", c, 128), 0.95, 1.05);
+    EXPECT_BETWEEN(order_with("unipc", c, 32), 1.85, 2.15); /* its corrector adds one */
+    c = options();
+    c.is_midpoint = false;
+    EXPECT_BETWEEN(order_with("dpmpp_2m", c, 64), 1.85, 2.15);
+    c.is_bh1 = true;
+    EXPECT_BETWEEN(order_with("unipc", c, 16), 2.7, 3.3);
+    c = options();
+    c.predicts_noise = c.ends_at_sigma_min = true;
+    EXPECT_BETWEEN(order_with("dpmpp_2m", c, 128), 1.8, 2.2);
+    EXPECT_BETWEEN(order_with("dpmpp_3m", c, 64), 1.9, 3.2); /* bounded by its first steps */
+    EXPECT_BETWEEN(order_with("unipc", c, 64), 2.5, 3.3);
+}
+
 /* ---- prediction types and processes ------------------------------------------------------------
  */
 
@@ -79,8 +103,8 @@ typedef struct toy_network {
 /* EDM's network sees y / sqrt(sigma^2 + sigma_data^2). */
 static double input_scale(gen_prediction_type type, double sigma)
 {
-    const bool is_scaled = type == GEN_PREDICT_EDM || type == GEN_PREDICT_TRIGFLOW ||
-                           type == GEN_PREDICT_CONSISTENCY;
+    const bool is_scaled =
+        type == GEN_PREDICT_EDM || type == GEN_PREDICT_TRIGFLOW || type == GEN_PREDICT_CONSISTENCY;
     return is_scaled ? 1 / hypot(sigma, SIGMA_DATA) : 1;
 }
 
@@ -88,7 +112,8 @@ static double input_scale(gen_prediction_type type, double sigma)
 static double raw_prediction(gen_prediction_type type, gen_level level, double x, double x0)
 {
     const double a = level.alpha, s = level.sigma, eps = (x - a * x0) / s;
-    const double above = s - SIGMA_MIN, norm = hypot(s, SIGMA_DATA), data2 = SIGMA_DATA * SIGMA_DATA;
+    const double above = s - SIGMA_MIN, norm = hypot(s, SIGMA_DATA),
+                 data2 = SIGMA_DATA * SIGMA_DATA;
     switch (type) {
     case GEN_PREDICT_SAMPLE:
         return x0;
@@ -248,6 +273,13 @@ static void stochastic_solvers_reach_the_data(void **state)
     check_distribution("euler_a", toy_denoise, GEN_PROCESS_VE, 1, 300, 0.02);
     check_distribution("dpmpp_2m_sde", toy_denoise, GEN_PROCESS_VP, 0, 300, 0.01);
     check_distribution("euler_a", toy_denoise, GEN_PROCESS_FLOW, 1, 300, 0.02);
+    check_distribution("dpmpp_3m_sde", toy_denoise, GEN_PROCESS_VP, 0, 300, 0.01);
+    for (int process = 0; process < GEN_NUM_PROCESSES;
+         process++) { /* exact in any number of steps */
+        check_distribution("scm", toy_consistency, (gen_process)process, 0, 2, 0);
+        check_distribution("scm", toy_consistency, (gen_process)process, 0, 5, 0);
+    }
+    check_distribution("cm", toy_consistency, GEN_PROCESS_VE, 0, 4, 0);
 }
 
 /* ---- guidance ----------------------------------------------------------------------------------
@@ -323,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solvers_converge_at_their_order),
+        cmocka_unit_test(forms_converge_at_their_order),
         cmocka_unit_test(crossing_processes_changes_nothing),
         cmocka_unit_test(levels_cross_and_return),
         cmocka_unit_test(stochastic_solvers_reach_the_data),
