@@ -434,6 +434,14 @@ gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const c
                                            const char *value, gen_error *err)
 {
     int number = 0;
+    for (int i = 0; i < COUNT(NUMBERS); i++)
+        if (strcmp(key, NUMBERS[i].key) == 0)
+            return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is \"%s\", expected a number",
+                            key, value);
+    for (int i = 0; i < COUNT(BOOLS); i++)
+        if (strcmp(key, BOOLS[i].key) == 0)
+            return gen_fail(err, GEN_ERROR_MODEL,
+                            "scheduler: \"%s\" is \"%s\", expected true or false", key, value);
     if (strcmp(key, "beta_schedule") == 0) {
         GEN_TRY(find_word(BETA_WORDS, key, value, &number, err));
         config->beta_schedule = (gen_beta_schedule)number;

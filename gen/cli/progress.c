@@ -2,6 +2,7 @@
 #include "gen/cli/cli.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -92,13 +93,15 @@ static void write_event(const cli_progress *p, const char *event)
 /* The terminal's lines are not wrapped, or the carriage return would find the wrong one. */
 static void write_status(cli_progress *p)
 {
-    enum { MAX_COLUMNS = 79 };
     char line[512];
     cli_reporter *r = p->reporter;
+    struct winsize window;
+    const bool has_width = ioctl(fileno(r->f), TIOCGWINSZ, &window) == 0 && window.ws_col > 1;
+    const size_t max_columns = has_width ? window.ws_col - 1u : 79;
     cli_progress_line(line, sizeof line, p, cli_resident_memory());
     cli_clear_status(r);
-    if (strlen(line) > MAX_COLUMNS) {
-        size_t n = MAX_COLUMNS;
+    if (strlen(line) > max_columns) {
+        size_t n = max_columns;
         while (n > 0 && ((unsigned char)line[n] & 0xc0) == 0x80)
             n--;
         line[n] = '\0';

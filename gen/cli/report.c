@@ -54,7 +54,7 @@ int cli_exit_code(gen_status status)
 cli_reporter cli_reporter_new(FILE *f)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    const bool is_terminal = isatty(fileno(f)) && term && strcmp(term, "dumb") != 0;
+    const bool is_terminal = isatty(fileno(f)) && term && *term && strcmp(term, "dumb") != 0;
     return (cli_reporter){
         .f = f, .is_terminal = is_terminal, .has_color = is_terminal && !(no_color && *no_color)};
 }

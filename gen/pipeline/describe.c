@@ -4,6 +4,9 @@
 
 gen_status gen_describe_path(char **out, const char *path, int as_json, gen_error *err)
 {
+    gen_error unused;
+    if (!err)
+        err = &unused;
     gen_model_files *files;
     GEN_TRY(gen_model_files_open(&files, path, err));
     const gen_status status = gen_model_files_describe(out, files, as_json != 0, err);

@@ -212,6 +212,9 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
 gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_params *params,
                             gen_error *err)
 {
+    gen_error unused;
+    if (!err)
+        err = &unused;
     gen_generate_params p = {0};
     gen_sampling sampling;
     gen_memory_plan plan;

@@ -248,6 +248,9 @@ static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *e
 gen_status gen_model_open(gen_model **out, gen_context *context, const gen_model_params *params,
                           gen_error *err)
 {
+    gen_error unused;
+    if (!err)
+        err = &unused;
     gen_model_params p = {0};
     gen_status status = GEN_OK;
     if (params)

@@ -349,6 +349,9 @@ static void copy_params(gen_generate_params *to, const gen_generate_params *from
 
 gen_status gen_resolve(gen_generate_params *params, const gen_model *model, gen_error *err)
 {
+    gen_error unused;
+    if (!err)
+        err = &unused;
     gen_sampling sampling;
     gen_generate_params p;
     copy_params(&p, params);

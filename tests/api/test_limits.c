@@ -142,6 +142,29 @@ static void estimates_grow_with_the_picture(void **state)
     close_session(&s);
 }
 
+/* The message may be unwanted; the status stays. */
+static void errors_without_a_message(void **state)
+{
+    (void)state;
+    session s = open_session(0);
+    gen_error err = {0};
+    gen_image *image = NULL;
+    gen_estimate estimate;
+    gen_generate_params p = small_params();
+    p.width = 47;
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_resolve(&p, s.model, NULL));
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_generate(&image, s.model, &p, NULL, NULL));
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_estimate_run(&estimate, s.model, &p, NULL));
+    p = small_params();
+    p.prompt = "\xff";
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_generate(&image, s.model, &p, NULL, NULL));
+    p.prompt = "cat";
+    p.sampler = "nope";
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_generate(&image, s.model, &p, NULL, NULL));
+    assert_null(image);
+    close_session(&s);
+}
+
 static void what_is_no_model_is_refused(void **state)
 {
     (void)state;
@@ -158,6 +181,8 @@ static void what_is_no_model_is_refused(void **state)
                       gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = paths[i]), &err));
         EXPECT_CONTAINS(err.message, paths[i]);
         assert_null(model);
+        EXPECT_STATUS(GEN_ERROR_MODEL,
+                      gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = paths[i]), NULL));
     }
     gen_context_free(context);
 }
@@ -168,6 +193,7 @@ int main(void)
         cmocka_unit_test(batch_equals_single_runs),
         cmocka_unit_test(less_memory_gives_the_same_picture),
         cmocka_unit_test(estimates_grow_with_the_picture),
+        cmocka_unit_test(errors_without_a_message),
         cmocka_unit_test(what_is_no_model_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
