@@ -205,10 +205,6 @@ static gen_status poll(void *self, gen_error *err)
 static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
 {
     job *j = self;
-    for (size_t i = 0; i < r->n; i++)
-        if (!isfinite(r->x[i]))
-            return gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: the latents are not finite",
-                            r->step + 1, r->num_steps);
     trace_value(j, "latents", r->step, r->x, r->n);
     j->steps_done = r->step + 1;
     return report(j, GEN_PHASE_STEP, j->steps_done, r->num_steps, err);
