@@ -76,7 +76,10 @@ static _Noreturn void become_program(char **argv, const char *variable, const ch
                         O_WRONLY | (stdout_path ? 0 : O_CREAT | O_TRUNC), 0666);
     const int log = open(program_path(".err"), O_WRONLY | O_CREAT | O_TRUNC, 0666);
     const int from = open("/dev/null", O_RDONLY);
+    const char *leaks = getenv("LSAN_OPTIONS"); /* stays readable: clearenv() drops only the list */
     clearenv();
+    if (leaks)
+        setenv("LSAN_OPTIONS", leaks, 1);
     setenv("HOME", folder, 1);
     setenv("GEN_THREADS", "1", 1); /* quicker for so small a model on a busy machine */
     if (variable)
