@@ -35,21 +35,21 @@ extern "C" {
 /* What went wrong, and in whose hands the remedy lies. */
 typedef enum gen_status {
     GEN_OK = 0,
-    GEN_ERROR_INTERNAL,    /* our own mistake, or a non-finite value in the work */
-    GEN_ERROR_ARGUMENT,    /* a parameter out of its range, an unknown name */
-    GEN_ERROR_INPUT,       /* an input file: unreadable, damaged, not supported */
-    GEN_ERROR_MODEL,       /* a model: missing, damaged, of the wrong kind */
-    GEN_ERROR_MEMORY,      /* not enough memory, or more than the limit allows */
-    GEN_ERROR_DEVICE,      /* a device that failed or was lost */
-    GEN_ERROR_OUTPUT,      /* an output that cannot be written */
-    GEN_ERROR_MISMATCH,    /* a bitstream or a record that does not fit */
-    GEN_ERROR_CANCELLED    /* the progress callback asked to stop */
+    GEN_ERROR_INTERNAL, /* our own mistake, or a non-finite value in the work */
+    GEN_ERROR_ARGUMENT, /* a parameter out of its range, an unknown name */
+    GEN_ERROR_INPUT,    /* an input file: unreadable, damaged, not supported */
+    GEN_ERROR_MODEL,    /* a model: missing, damaged, of the wrong kind */
+    GEN_ERROR_MEMORY,   /* not enough memory, or more than the limit allows */
+    GEN_ERROR_DEVICE,   /* a device that failed or was lost */
+    GEN_ERROR_OUTPUT,   /* an output that cannot be written */
+    GEN_ERROR_MISMATCH, /* a bitstream or a record that does not fit */
+    GEN_ERROR_CANCELLED /* the progress callback asked to stop */
 } gen_status;
 
 typedef struct gen_error {
     gen_status status;
-    char message[512];     /* one line: where, what was found, what was expected */
-    char hint[256];        /* one line: what to do about it, or "" */
+    char message[512]; /* one line: where, what was found, what was expected */
+    char hint[256];    /* one line: what to do about it, or "" */
 } gen_error;
 
 GEN_API const char *gen_version(void);
@@ -59,19 +59,19 @@ GEN_API const char *gen_version(void);
 /* A picture in memory: 8-bit samples, rows from the top, channels interleaved.  Values are sRGB
  * unless a colour profile says otherwise; alpha is not premultiplied. */
 typedef struct gen_image {
-    int            width, height;     /* pixels, 1..65536 each, at most 2^28 together */
-    int            channels;          /* 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA */
-    size_t         stride;            /* bytes from a row to the next, at least width * channels */
-    unsigned char *data;              /* height * stride bytes, owned */
-    unsigned char *icc;               /* the ICC profile of the file it came from, owned, or NULL */
-    size_t         icc_size;
+    int width, height;   /* pixels, 1..65536 each, at most 2^28 together */
+    int channels;        /* 1 gray, 2 gray + alpha, 3 RGB, 4 RGBA */
+    size_t stride;       /* bytes from a row to the next, at least width * channels */
+    unsigned char *data; /* height * stride bytes, owned */
+    unsigned char *icc;  /* the ICC profile of the file it came from, owned, or NULL */
+    size_t icc_size;
 } gen_image;
 
 /* A black (and, with alpha, transparent) picture.  Errors: ARGUMENT for a size or channel count out
  * of range; MEMORY. */
 GEN_API gen_status gen_image_new(gen_image **out, int width, int height, int channels,
                                  gen_error *err);
-GEN_API void       gen_image_free(gen_image *image);
+GEN_API void gen_image_free(gen_image *image);
 
 /* Reads a PNG, JPEG or PNM (P1..P7) file, recognised by its content; path "-" is standard input.
  * Gray, palette, 16-bit, alpha and CMYK files become 8-bit gray or RGB with or without alpha; an
@@ -86,22 +86,22 @@ typedef struct gen_text {
 } gen_text;
 
 typedef enum gen_if_exists {
-    GEN_REPLACE = 0,                  /* an existing file is replaced, as a whole or not at all */
-    GEN_KEEP_BOTH,                    /* cat.png becomes cat-1.png, cat-2.png, ... */
-    GEN_REFUSE                        /* an existing file is an error */
+    GEN_REPLACE = 0, /* an existing file is replaced, as a whole or not at all */
+    GEN_KEEP_BOTH,   /* cat.png becomes cat-1.png, cat-2.png, ... */
+    GEN_REFUSE       /* an existing file is an error */
 } gen_if_exists;
 
 typedef struct gen_image_save_params {
-    size_t          struct_size;      /* set by GEN_IMAGE_SAVE_PARAMS() */
-    const char     *format;           /* "png", "jpg" or "ppm"; NULL: from the path's ending */
-    int             quality;          /* JPEG, 1..100; 0 is 92 */
-    gen_if_exists   if_exists;
-    const gen_text *texts;            /* borrowed; PNG keeps all, JPEG the two above, PNM none */
-    size_t          num_texts;
-    char           *saved_path;       /* receives the name really used; NULL if not wanted */
-    size_t          saved_path_size;  /* bytes at saved_path; a longer name is cut */
+    size_t struct_size; /* set by GEN_IMAGE_SAVE_PARAMS() */
+    const char *format; /* "png", "jpg" or "ppm"; NULL: from the path's ending */
+    int quality;        /* JPEG, 1..100; 0 is 92 */
+    gen_if_exists if_exists;
+    const gen_text *texts; /* borrowed; PNG keeps all, JPEG the two above, PNM none */
+    size_t num_texts;
+    char *saved_path;       /* receives the name really used; NULL if not wanted */
+    size_t saved_path_size; /* bytes at saved_path; a longer name is cut */
 } gen_image_save_params;
-#define GEN_IMAGE_SAVE_PARAMS(...) \
+#define GEN_IMAGE_SAVE_PARAMS(...)                                                                 \
     ((gen_image_save_params){.struct_size = sizeof(gen_image_save_params), __VA_ARGS__})
 
 /* Writes the picture beside its final name and renames it when it is complete, so no half-written
@@ -118,42 +118,42 @@ GEN_API gen_status gen_image_save_check(const char *path, const gen_image_save_p
 
 /* What a picture file says about itself, without its pixels. */
 typedef struct gen_picture_info {
-    const char *format;               /* "PNG", "JPEG" or "PNM" */
-    int         width, height;        /* as shown, after the EXIF orientation */
-    int         channels;             /* as gen_image_load() would return */
-    int         bit_depth;            /* bits per sample in the file */
-    int         orientation;          /* EXIF, 1..8; 1 is upright */
-    size_t      icc_size;             /* bytes of the colour profile, or 0 */
-    gen_text   *texts;                /* every text found, owned by the info */
-    size_t      num_texts;
+    const char *format; /* "PNG", "JPEG" or "PNM" */
+    int width, height;  /* as shown, after the EXIF orientation */
+    int channels;       /* as gen_image_load() would return */
+    int bit_depth;      /* bits per sample in the file */
+    int orientation;    /* EXIF, 1..8; 1 is upright */
+    size_t icc_size;    /* bytes of the colour profile, or 0 */
+    gen_text *texts;    /* every text found, owned by the info */
+    size_t num_texts;
 } gen_picture_info;
 
-GEN_API gen_status  gen_picture_info_read(gen_picture_info **out, const char *path, gen_error *err);
-GEN_API void        gen_picture_info_free(gen_picture_info *info);
+GEN_API gen_status gen_picture_info_read(gen_picture_info **out, const char *path, gen_error *err);
+GEN_API void gen_picture_info_free(gen_picture_info *info);
 /* The text with this key, borrowed, or NULL. */
 GEN_API const char *gen_picture_info_text(const gen_picture_info *info, const char *key);
 
-typedef struct gen_generate_params gen_generate_params;    /* below: making pictures */
+typedef struct gen_generate_params gen_generate_params; /* below: making pictures */
 
 /* How a picture was made.  All-zero is valid; what is NULL or zero is left out of the texts, except
  * the seed. */
 typedef struct gen_picture_record {
-    size_t      struct_size;          /* set by GEN_PICTURE_RECORD() */
+    size_t struct_size; /* set by GEN_PICTURE_RECORD() */
     const char *prompt, *negative_prompt;
-    int         num_inference_steps;
+    int num_inference_steps;
     const char *sampler, *scheduler, *rng;
-    double      guidance_scale;
-    uint64_t    seed;
-    int         width, height;        /* pixels */
-    int         clip_skip;            /* 0: the model's own */
-    const char *model_name;           /* without folder and ending */
-    const char *model_sha256;         /* 64 hex digits */
+    double guidance_scale;
+    uint64_t seed;
+    int width, height;        /* pixels */
+    int clip_skip;            /* 0: the model's own */
+    const char *model_name;   /* without folder and ending */
+    const char *model_sha256; /* 64 hex digits */
     const char *vae_name;
     const char *precision, *backend;
-    const gen_generate_params *params;    /* resolved: its fields from eta on, where the record has
-                                             none of its own; NULL: left out */
+    const gen_generate_params *params; /* resolved: its fields from eta on, where the record has
+                                          none of its own; NULL: left out */
 } gen_picture_record;
-#define GEN_PICTURE_RECORD(...) \
+#define GEN_PICTURE_RECORD(...)                                                                    \
     ((gen_picture_record){.struct_size = sizeof(gen_picture_record), __VA_ARGS__})
 
 /* The record as the "parameters" text (prompt, "Negative prompt: ...", "Steps: 20, Sampler: ...")
@@ -162,21 +162,21 @@ GEN_API gen_status gen_picture_record_text(char **out, const gen_picture_record 
                                            gen_error *err);
 GEN_API gen_status gen_picture_record_json(char **out, const gen_picture_record *record,
                                            gen_error *err);
-GEN_API void       gen_string_free(char *string);
+GEN_API void gen_string_free(char *string);
 
 /* The values for an output template. */
 typedef struct gen_output_fields {
-    size_t      struct_size;          /* set by GEN_OUTPUT_FIELDS() */
-    const char *input;                /* path of the input picture, for {stem} and {dir}, or NULL */
-    const char *prompt;               /* {prompt}: words joined by '-'; {stem} without an input */
-    const char *model;                /* {model} */
-    const char *extension;            /* {ext}: ".png"; a dot before the field is not doubled */
-    uint64_t    seed;                 /* {seed} */
-    int64_t     index;                /* {i}, %d */
-    int         width, height;        /* {w} {h} */
-    int64_t     time;                 /* {date}, seconds since 1970; 0: now */
+    size_t struct_size;    /* set by GEN_OUTPUT_FIELDS() */
+    const char *input;     /* path of the input picture, for {stem} and {dir}, or NULL */
+    const char *prompt;    /* {prompt}: words joined by '-'; {stem} without an input */
+    const char *model;     /* {model} */
+    const char *extension; /* {ext}: ".png"; a dot before the field is not doubled */
+    uint64_t seed;         /* {seed} */
+    int64_t index;         /* {i}, %d */
+    int width, height;     /* {w} {h} */
+    int64_t time;          /* {date}, seconds since 1970; 0: now */
 } gen_output_fields;
-#define GEN_OUTPUT_FIELDS(...) \
+#define GEN_OUTPUT_FIELDS(...)                                                                     \
     ((gen_output_fields){.struct_size = sizeof(gen_output_fields), __VA_ARGS__})
 
 /* Fills a template: {stem} {dir} {ext} {i} {i:04} {seed} {prompt} {prompt:40} {model} {w} {h}
@@ -189,61 +189,61 @@ GEN_API bool gen_output_varies(const char *pattern);
 
 /* ---- contexts and models --------------------------------------------------------------------- */
 
-typedef struct gen_context gen_context;   /* threads, a backend, limits */
-typedef struct gen_model gen_model;       /* an opened model with its cached plans */
+typedef struct gen_context gen_context; /* threads, a backend, limits */
+typedef struct gen_model gen_model;     /* an opened model with its cached plans */
 
 typedef enum gen_log_level { GEN_LOG_DEBUG, GEN_LOG_NOTE, GEN_LOG_WARNING } gen_log_level;
 /* One line without an end of line. */
 typedef void (*gen_log_fn)(void *user, gen_log_level level, const char *line);
 
 typedef struct gen_context_params {
-    size_t      struct_size;      /* set by GEN_CONTEXT_PARAMS() */
-    int         num_threads;      /* 0: all CPUs this process may use */
-    uint64_t    mem_limit;        /* bytes the library may use; 0: what the machine has free */
-    const char *gemm;             /* "own", "openblas"; NULL: the better one here */
-    const char *precision;        /* "auto", "f32" (exact kernels only); NULL: "auto" */
-    gen_log_fn  log;              /* notes and warnings; NULL: dropped */
-    void       *log_user;
+    size_t struct_size;    /* set by GEN_CONTEXT_PARAMS() */
+    int num_threads;       /* 0: all CPUs this process may use */
+    uint64_t mem_limit;    /* bytes the library may use; 0: what the machine has free */
+    const char *gemm;      /* "own", "openblas"; NULL: the better one here */
+    const char *precision; /* "auto", "f32" (exact kernels only); NULL: "auto" */
+    gen_log_fn log;        /* notes and warnings; NULL: dropped */
+    void *log_user;
 } gen_context_params;
-#define GEN_CONTEXT_PARAMS(...) \
+#define GEN_CONTEXT_PARAMS(...)                                                                    \
     ((gen_context_params){.struct_size = sizeof(gen_context_params), __VA_ARGS__})
 
 /* `params` may be NULL.  Errors: ARGUMENT; MEMORY. */
 GEN_API gen_status gen_context_new(gen_context **out, const gen_context_params *params,
                                    gen_error *err);
-GEN_API void       gen_context_free(gen_context *context);     /* after its models */
+GEN_API void gen_context_free(gen_context *context); /* after its models */
 /* "cpu: avx512, 2 threads, own gemm": valid while the context lives. */
 GEN_API const char *gen_context_backend(const gen_context *context);
 
 typedef struct gen_model_params {
-    size_t      struct_size;      /* set by GEN_MODEL_PARAMS() */
-    const char *path;             /* a diffusers directory or a .safetensors file; NULL: the small
-                                     model that comes with gen */
-    const char *vae;              /* another autoencoder, file or directory; NULL: the model's */
-    const char *tokenizer;        /* folder with the CLIP vocabulary; NULL: the model's, else found
-                                     where other programs keep it */
-    int         strict;           /* not 0: tensors nobody uses are an error, not a warning */
+    size_t struct_size;    /* set by GEN_MODEL_PARAMS() */
+    const char *path;      /* a diffusers directory or a .safetensors file; NULL: the small
+                              model that comes with gen */
+    const char *vae;       /* another autoencoder, file or directory; NULL: the model's */
+    const char *tokenizer; /* folder with the CLIP vocabulary; NULL: the model's, else found
+                              where other programs keep it */
+    int strict;            /* not 0: tensors nobody uses are an error, not a warning */
 } gen_model_params;
-#define GEN_MODEL_PARAMS(...) \
+#define GEN_MODEL_PARAMS(...)                                                                      \
     ((gen_model_params){.struct_size = sizeof(gen_model_params), __VA_ARGS__})
 
 /* Opens a model: reads its headers and configurations and checks that it is complete.  Weights are
  * mapped and packed when they are first needed.  Errors: MODEL; ARGUMENT; MEMORY. */
 GEN_API gen_status gen_model_open(gen_model **out, gen_context *context,
                                   const gen_model_params *params, gen_error *err);
-GEN_API void       gen_model_free(gen_model *model);
+GEN_API void gen_model_free(gen_model *model);
 
 typedef struct gen_model_info {
-    const char *name;             /* file or folder name without ending */
-    const char *path;             /* as resolved */
-    const char *network;          /* class of the denoiser, "UNet2DConditionModel" */
-    const char *vae;              /* class of the autoencoder */
-    const char *scheduler;        /* class, "DDIMScheduler"; "" when the file has none */
-    const char *prediction_type;  /* "epsilon", "v_prediction", "flow" */
-    int         default_width, default_height, default_steps;
-    double      default_guidance_scale;
-    uint64_t    num_parameters;   /* of all components */
-    uint64_t    num_bytes;        /* of all weights as stored */
+    const char *name;            /* file or folder name without ending */
+    const char *path;            /* as resolved */
+    const char *network;         /* class of the denoiser, "UNet2DConditionModel" */
+    const char *vae;             /* class of the autoencoder */
+    const char *scheduler;       /* class, "DDIMScheduler"; "" when the file has none */
+    const char *prediction_type; /* "epsilon", "v_prediction", "flow" */
+    int default_width, default_height, default_steps;
+    double default_guidance_scale;
+    uint64_t num_parameters; /* of all components */
+    uint64_t num_bytes;      /* of all weights as stored */
 } gen_model_info;
 /* Owned by the model. */
 GEN_API const gen_model_info *gen_model_get_info(const gen_model *model);
@@ -255,142 +255,157 @@ GEN_API gen_status gen_model_sha256(gen_model *model, char out[65], gen_error *e
  * frees *out with gen_string_free().  Errors: MODEL when it cannot be read at all. */
 GEN_API gen_status gen_describe_path(char **out, const char *path, int as_json, gen_error *err);
 
-/* ---- making pictures -------------------------------------------------------------------------- */
+/* ---- making pictures --------------------------------------------------------------------------
+ */
 
-typedef enum gen_phase { GEN_PHASE_LOAD, GEN_PHASE_ENCODE, GEN_PHASE_STEP, GEN_PHASE_DECODE } gen_phase;
+typedef enum gen_phase {
+    GEN_PHASE_LOAD,
+    GEN_PHASE_ENCODE,
+    GEN_PHASE_STEP,
+    GEN_PHASE_DECODE
+} gen_phase;
 
 typedef struct gen_progress {
     gen_phase phase;
-    int       step, num_steps;    /* STEP: steps done and in all; DECODE: strips */
-    double    seconds;            /* since gen_generate() began */
+    int step, num_steps; /* STEP: steps done and in all; DECODE: strips */
+    double seconds;      /* since gen_generate() began */
 } gen_progress;
 /* Not 0 stops the work with GEN_ERROR_CANCELLED. */
 typedef int (*gen_progress_fn)(void *user, const gen_progress *progress);
 
 struct gen_generate_params {
-    size_t      struct_size;          /* set by GEN_GENERATE_PARAMS() */
-    const char *prompt;               /* UTF-8; (word:1.2), [word], BREAK are understood */
-    const char *negative_prompt;      /* NULL: "" */
-    int         width, height;        /* pixels; 0: the model's own */
-    int         num_inference_steps;  /* 1..1000; 0: the model's own */
-    double      guidance_scale;       /* 0: the model's own; 1: no guidance */
-    const char *sampler;              /* NULL: what the model's scheduler says */
-    const char *scheduler;            /* the schedule, "karras" ...; NULL: the model's */
-    const char *rng;                  /* "gen", "torch-cpu", "cuda"; NULL: "gen" */
-    uint64_t    seed;
-    double      eta;                  /* share of fresh noise, up to 1; 0: the sampler's own, less
-                                         than 0: none */
-    int         clip_skip;            /* 0: the model's own; 1: last layer; 2: the one before */
-    const gen_image *init_image;      /* image to image: start from this picture, or NULL */
-    double      strength;             /* of the change, 0..1; 0 means 0.75.  With init_image only */
-    gen_progress_fn progress;         /* NULL: none */
-    void       *progress_user;
+    size_t struct_size;          /* set by GEN_GENERATE_PARAMS() */
+    const char *prompt;          /* UTF-8; (word:1.2), [word], BREAK are understood */
+    const char *negative_prompt; /* NULL: "" */
+    int width, height;           /* pixels; 0: the model's own */
+    int num_inference_steps;     /* 1..1000; 0: the model's own */
+    double guidance_scale;       /* 0: the model's own; 1: no guidance */
+    const char *sampler;         /* NULL: what the model's scheduler says */
+    const char *scheduler;       /* the schedule, "karras" ...; NULL: the model's */
+    const char *rng;             /* "gen", "torch-cpu", "cuda"; NULL: "gen" */
+    uint64_t seed;
+    double eta;                  /* share of fresh noise, up to 1; 0: the sampler's own, less
+                                    than 0: none */
+    int clip_skip;               /* 0: the model's own; 1: last layer; 2: the one before */
+    const gen_image *init_image; /* image to image: start from this picture, or NULL */
+    double strength;             /* of the change, 0..1; 0 means 0.75.  With init_image only */
+    gen_progress_fn progress;    /* NULL: none */
+    void *progress_user;
 
     /* Noise levels, instead of a schedule and a number of steps: descending, without the clean end.
-     * Borrowed while the call runs.  sigmas are sigma / alpha (flow models: times from 1 to 0, before
-     * shifting); timesteps are training times.  Both: levels, and what the network is told there. */
+     * Borrowed while the call runs.  sigmas are sigma / alpha (flow models: times from 1 to 0,
+     * before shifting); timesteps are training times.  Both: levels, and what the network is told
+     * there. */
     const double *sigmas, *timesteps;
-    size_t      num_sigmas, num_timesteps;
-    double      s_noise;              /* factor on fresh noise; 0: 1 */
-    double      flow_shift;           /* flow models: shift of the times; 0: the model's own */
-    const char *prediction_type;      /* "epsilon", "v_prediction", "flow_prediction", "sample", when
-                                         the model does not know better; NULL: the model's */
+    size_t num_sigmas, num_timesteps;
+    double s_noise;              /* factor on fresh noise; 0: 1 */
+    double flow_shift;           /* flow models: shift of the times; 0: the model's own */
+    const char *prediction_type; /* "epsilon", "v_prediction", "flow_prediction", "sample", when
+                                    the model does not know better; NULL: the model's */
 
-    const char *guidance;             /* how the prompt is followed, see gen_method_at(); NULL: "cfg" */
-    double      guidance_rescale;     /* 0..1: share of the result brought to the deviation it would
-                                         have without guidance */
+    const char *guidance;    /* how the prompt is followed, see gen_method_at(); NULL: "cfg" */
+    double guidance_rescale; /* 0..1: share of the result brought to the deviation it would
+                                have without guidance */
     /* Guided only where low < sigma / alpha <= high (0: without limit), and in the steps of the
      * fractions [start, stop) of all (stop 0: to the end); elsewhere as with scale 1. */
-    double      guidance_low, guidance_high, guidance_start, guidance_stop;
-    int         guidance_zero_init;   /* cfg_zero: so many first predictions are zero; 0: 1 for flow
-                                         models, none for others; less than 0: none */
-    double      apg_momentum;         /* apg: -1..1 of the change before; the paper's -0.5 for SDXL */
-    double      apg_norm;             /* apg: longest change; the paper's 15 for SDXL; 0: any */
-    double      apg_parallel;         /* apg: 0..1, share of the change along the prediction kept */
+    double guidance_low, guidance_high, guidance_start, guidance_stop;
+    int guidance_zero_init; /* cfg_zero: so many first predictions are zero; 0: 1 for flow
+                               models, none for others; less than 0: none */
+    double apg_momentum;    /* apg: -1..1 of the change before; the paper's -0.5 for SDXL */
+    double apg_norm;        /* apg: longest change; the paper's 15 for SDXL; 0: any */
+    double apg_parallel;    /* apg: 0..1, share of the change along the prediction kept */
 
     /* The starting noise moves from that of seed towards that of variation_seed, as the variation
      * seeds of other programs do: 0 stays, 1 arrives.  Later draws follow seed. */
-    uint64_t    variation_seed;
-    double      variation_strength;
+    uint64_t variation_seed;
+    double variation_strength;
 };
-#define GEN_GENERATE_PARAMS(...) \
+#define GEN_GENERATE_PARAMS(...)                                                                   \
     ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})
 
 /* Fills every field left to the model with its value; pointers then point to the model's or to
- * static text.  Checks ranges, names and the size grid.  Errors: ARGUMENT, saying what is possible. */
+ * static text.  Checks ranges, names and the size grid.  Errors: ARGUMENT, saying what is possible.
+ */
 GEN_API gen_status gen_resolve(gen_generate_params *params, const gen_model *model, gen_error *err);
 
 typedef struct gen_generate_stats {
     double load_seconds, encode_seconds, decode_seconds;
-    double step_seconds;              /* mean of the steps */
-    int    num_steps;
+    double step_seconds; /* mean of the steps */
+    int num_steps;
 } gen_generate_stats;
 
 /* Makes one picture.  Models keep their packed weights, plans and the last prompt's embeddings, so
  * the next picture is cheaper and equal to what a single run would give.  *stats may be NULL.
  * Errors: ARGUMENT; MODEL; MEMORY; INTERNAL when a value is not finite; CANCELLED. */
-GEN_API gen_status gen_generate(gen_image **out, gen_model *model, const gen_generate_params *params,
-                                gen_generate_stats *stats, gen_error *err);
+GEN_API gen_status gen_generate(gen_image **out, gen_model *model,
+                                const gen_generate_params *params, gen_generate_stats *stats,
+                                gen_error *err);
 
 /* What gen_generate() would need. */
 typedef struct gen_estimate_phase {
-    const char *name;                 /* "encode", "denoise", "decode" */
-    uint64_t    peak_bytes;           /* weights, activations and scratch at the same time */
-    uint64_t    weight_bytes, transformed_bytes, activation_bytes, scratch_bytes;
-    double      flops;                /* of the whole phase */
-    double      seconds;              /* a guess from a short measurement of this machine; 0: none */
-    int         num_tiles;            /* strips the decoder works in; 1: none */
+    const char *name;    /* "encode", "denoise", "decode" */
+    uint64_t peak_bytes; /* weights, activations and scratch at the same time */
+    uint64_t weight_bytes, transformed_bytes, activation_bytes, scratch_bytes;
+    double flops;   /* of the whole phase */
+    double seconds; /* a guess from a short measurement of this machine; 0: none */
+    int num_tiles;  /* strips the decoder works in; 1: none */
 } gen_estimate_phase;
 
 typedef struct gen_estimate {
     gen_estimate_phase phases[3];
     uint64_t peak_bytes;
     uint64_t mem_limit;
-    double   seconds;
+    double seconds;
 } gen_estimate;
 /* Errors: ARGUMENT; MODEL; MEMORY when it cannot be done within the limit. */
 GEN_API gen_status gen_estimate_run(gen_estimate *out, gen_model *model,
                                     const gen_generate_params *params, gen_error *err);
 
-/* ---- methods ---------------------------------------------------------------------------------- */
+/* ---- methods ----------------------------------------------------------------------------------
+ */
 
-typedef enum gen_method_kind { GEN_METHOD_SAMPLER, GEN_METHOD_SCHEDULER, GEN_METHOD_GUIDANCE } gen_method_kind;
+typedef enum gen_method_kind {
+    GEN_METHOD_SAMPLER,
+    GEN_METHOD_SCHEDULER,
+    GEN_METHOD_GUIDANCE
+} gen_method_kind;
 
 /* What can be named in `sampler`, `scheduler` and `guidance`.  Static texts, "" where there is
  * nothing to say.  Case, spaces, '-' and '_' do not matter in names. */
 typedef struct gen_method {
     const char *name;
-    const char *aliases;              /* other programs' names, comma separated */
+    const char *aliases; /* other programs' names, comma separated */
     const char *paper;
-    const char *formula;              /* guidance: c, u are the predictions with and without prompt */
-    const char *calls;                /* samplers: network calls for n steps, without guidance */
-    const char *purpose;              /* for which models, how many steps */
-    bool        is_stochastic;        /* samplers: draws fresh noise unless told not to */
+    const char *formula; /* guidance: c, u are the predictions with and without prompt */
+    const char *calls;   /* samplers: network calls for n steps, without guidance */
+    const char *purpose; /* for which models, how many steps */
+    bool is_stochastic;  /* samplers: draws fresh noise unless told not to */
 } gen_method;
 
 /* Method i of a kind; false past the end. */
 GEN_API bool gen_method_at(gen_method *out, gen_method_kind kind, int i);
 
-/* ---- plots ------------------------------------------------------------------------------------ */
+/* ---- plots ------------------------------------------------------------------------------------
+ */
 
 typedef struct gen_plot_params {
-    size_t      struct_size;          /* set by GEN_PLOT_PARAMS() */
-    const char *model;                /* file or folder whose scheduler settings count, or NULL */
-    const char *family;               /* without a model: see gen_plot_family_at(); NULL: "sd" */
-    const char *samplers;             /* comma separated, as `sampler`; NULL: the model's own */
-    const char *schedulers;           /* comma separated, each with each sampler; NULL: its own */
-    int         num_inference_steps;  /* 0: 10 */
-    double      eta, s_noise, flow_shift;    /* as in gen_generate_params */
+    size_t struct_size;              /* set by GEN_PLOT_PARAMS() */
+    const char *model;               /* file or folder whose scheduler settings count, or NULL */
+    const char *family;              /* without a model: see gen_plot_family_at(); NULL: "sd" */
+    const char *samplers;            /* comma separated, as `sampler`; NULL: the model's own */
+    const char *schedulers;          /* comma separated, each with each sampler; NULL: its own */
+    int num_inference_steps;         /* 0: 10 */
+    double eta, s_noise, flow_shift; /* as in gen_generate_params */
     const double *sigmas, *timesteps;
-    size_t      num_sigmas, num_timesteps;
-    const char *data;                 /* trajectories: see gen_plot_data_at(); NULL: "pair" */
-    uint64_t    seed;                 /* trajectories: of the fresh noise */
-    int         width, height;        /* pixels, 200..8000; 0: 1000 x 700 */
+    size_t num_sigmas, num_timesteps;
+    const char *data;  /* trajectories: see gen_plot_data_at(); NULL: "pair" */
+    uint64_t seed;     /* trajectories: of the fresh noise */
+    int width, height; /* pixels, 200..8000; 0: 1000 x 700 */
     gen_if_exists if_exists;
-    char       *saved_path;           /* receives the name really used; NULL if not wanted */
-    size_t      saved_path_size;
+    char *saved_path; /* receives the name really used; NULL if not wanted */
+    size_t saved_path_size;
 } gen_plot_params;
-#define GEN_PLOT_PARAMS(...) \
+#define GEN_PLOT_PARAMS(...)                                                                       \
     ((gen_plot_params){.struct_size = sizeof(gen_plot_params), __VA_ARGS__})
 
 /* Noise levels and network times against steps, a line for each sampler and schedule, at most 12.

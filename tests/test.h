@@ -14,33 +14,33 @@
 
 #include "gen/core/status.h"
 
-#define EXPECT_OK(expression)                                                          \
-    do {                                                                               \
-        const gen_status expect_status_ = (expression);                                \
-        if (expect_status_ != GEN_OK)                                                  \
-            fail_msg("%s: status %d: %s", #expression, (int)expect_status_, err.message); \
+#define EXPECT_OK(expression)                                                                      \
+    do {                                                                                           \
+        const gen_status expect_status_ = (expression);                                            \
+        if (expect_status_ != GEN_OK)                                                              \
+            fail_msg("%s: status %d: %s", #expression, (int)expect_status_, err.message);          \
     } while (0)
 
-#define EXPECT_STATUS(expected, expression)                                            \
-    do {                                                                               \
-        const gen_status expect_status_ = (expression);                                \
-        if (expect_status_ != (expected))                                              \
-            fail_msg("%s: status %d instead of %d: %s", #expression, (int)expect_status_, \
-                     (int)(expected), err.message);                                    \
+#define EXPECT_STATUS(expected, expression)                                                        \
+    do {                                                                                           \
+        const gen_status expect_status_ = (expression);                                            \
+        if (expect_status_ != (expected))                                                          \
+            fail_msg("%s: status %d instead of %d: %s", #expression, (int)expect_status_,          \
+                     (int)(expected), err.message);                                                \
     } while (0)
 
-#define EXPECT_BETWEEN(value, low, high)                                               \
-    do {                                                                               \
-        const double expect_value_ = (value);                                          \
-        if (!(expect_value_ >= (low) && expect_value_ <= (high)))                      \
-            fail_msg("%s = %.9g is not in [%.9g, %.9g]", #value, expect_value_, (double)(low), \
-                     (double)(high));                                                  \
+#define EXPECT_BETWEEN(value, low, high)                                                           \
+    do {                                                                                           \
+        const double expect_value_ = (value);                                                      \
+        if (!(expect_value_ >= (low) && expect_value_ <= (high)))                                  \
+            fail_msg("%s = %.9g is not in [%.9g, %.9g]", #value, expect_value_, (double)(low),     \
+                     (double)(high));                                                              \
     } while (0)
 
-#define EXPECT_CONTAINS(text, part)                                                    \
-    do {                                                                               \
-        if (!strstr((text), (part)))                                                   \
-            fail_msg("\"%s\" does not contain \"%s\"", (text), (part));                \
+#define EXPECT_CONTAINS(text, part)                                                                \
+    do {                                                                                           \
+        if (!strstr((text), (part)))                                                               \
+            fail_msg("\"%s\" does not contain \"%s\"", (text), (part));                            \
     } while (0)
 
 /* max |a - b| <= tolerance * max(1, max |b|); NaN never passes.  Returns the largest difference. */

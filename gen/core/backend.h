@@ -11,19 +11,19 @@ typedef struct gen_plan gen_plan;
 
 /* What a plan will need beside its arena, told without doing any work. */
 typedef struct gen_backend_needs {
-    size_t scratch;           /* bytes for all workers together, shared by all nodes */
-    size_t weights;           /* bytes of prepared weights this plan adds or uses */
-    size_t transformed;       /* the part of `weights` that exists beside the packed original */
+    size_t scratch;     /* bytes for all workers together, shared by all nodes */
+    size_t weights;     /* bytes of prepared weights this plan adds or uses */
+    size_t transformed; /* the part of `weights` that exists beside the packed original */
 } gen_backend_needs;
 
 typedef struct gen_backend_fns {
     const char *name;
     /* Can this node run here as it is, epilogue included? */
-    bool       (*supports)(gen_backend *b, const gen_node *node);
+    bool (*supports)(gen_backend *b, const gen_node *node);
     gen_status (*measure)(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
                           gen_error *err);
-    gen_status (*compile)(gen_backend *b, gen_plan *plan, gen_error *err);   /* once per shape */
-    gen_status (*run)(gen_backend *b, gen_plan *plan, gen_error *err);       /* once per step */
+    gen_status (*compile)(gen_backend *b, gen_plan *plan, gen_error *err); /* once per shape */
+    gen_status (*run)(gen_backend *b, gen_plan *plan, gen_error *err);     /* once per step */
     /* Like run, but looks at the output of every node and stops at the first that is not finite:
      * *node is that one, or NULL when all are finite. */
     gen_status (*trace)(gen_backend *b, gen_plan *plan, const gen_node **node, gen_error *err);
@@ -31,8 +31,8 @@ typedef struct gen_backend_fns {
                          gen_error *err);
     gen_status (*download)(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,
                            gen_error *err);
-    void       (*release)(gen_backend *b, gen_plan *plan);     /* undoes compile */
-    void       (*close)(gen_backend *b);
+    void (*release)(gen_backend *b, gen_plan *plan); /* undoes compile */
+    void (*close)(gen_backend *b);
 } gen_backend_fns;
 
 /* Backends begin with this. */

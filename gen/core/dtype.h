@@ -21,8 +21,8 @@ typedef enum gen_dtype {
     GEN_U16,
     GEN_U32,
     GEN_U64,
-    GEN_F8_E4M3,    /* bias 7, no infinity, NaN is 0x7f and 0xff */
-    GEN_F8_E5M2,    /* the upper byte of an F16 */
+    GEN_F8_E4M3, /* bias 7, no infinity, NaN is 0x7f and 0xff */
+    GEN_F8_E5M2, /* the upper byte of an F16 */
     GEN_NUM_DTYPES
 } gen_dtype;
 

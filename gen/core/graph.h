@@ -28,54 +28,65 @@ typedef struct gen_scope {
 } gen_scope;
 
 typedef enum gen_tensor_kind {
-    GEN_KIND_INPUT,      /* uploaded before each run */
-    GEN_KIND_WEIGHT,     /* from the checkpoint */
-    GEN_KIND_VALUE,      /* the output of a node */
-    GEN_KIND_VIEW        /* a part or another shape of `base` */
+    GEN_KIND_INPUT,  /* uploaded before each run */
+    GEN_KIND_WEIGHT, /* from the checkpoint */
+    GEN_KIND_VALUE,  /* the output of a node */
+    GEN_KIND_VIEW    /* a part or another shape of `base` */
 } gen_tensor_kind;
 
 struct gen_tensor {
     gen_tensor_kind kind;
-    gen_dtype   dtype;
-    int         rank;
-    int64_t     dims[GEN_MAX_RANK];
-    int64_t     ld;             /* elements from row to row; dims[rank-1] when dense */
-    const char *name;           /* checkpoint path of the module that made it, or "" */
-    int         id;             /* index in graph order */
-    bool        is_poisoned;
-    bool        is_output;      /* must survive the run */
-    gen_node   *producer;       /* VALUE */
-    gen_tensor *base;           /* VIEW: the tensor that owns the memory */
-    int64_t     offset;         /* VIEW: elements from the start of base */
-    gen_weight *weight;         /* WEIGHT */
-    gen_tensor *derived_from;   /* INPUT made on the host from another input (gen_sinusoid) */
-    struct { int64_t dim; bool flip_sin_to_cos; double freq_shift, max_period, scale; } sinusoid;
-    size_t      arena_offset;   /* set by the plan, in bytes, for owners of memory */
-    size_t      arena_size;
+    gen_dtype dtype;
+    int rank;
+    int64_t dims[GEN_MAX_RANK];
+    int64_t ld;       /* elements from row to row; dims[rank-1] when dense */
+    const char *name; /* checkpoint path of the module that made it, or "" */
+    int id;           /* index in graph order */
+    bool is_poisoned;
+    bool is_output;           /* must survive the run */
+    gen_node *producer;       /* VALUE */
+    gen_tensor *base;         /* VIEW: the tensor that owns the memory */
+    int64_t offset;           /* VIEW: elements from the start of base */
+    gen_weight *weight;       /* WEIGHT */
+    gen_tensor *derived_from; /* INPUT made on the host from another input (gen_sinusoid) */
+    struct {
+        int64_t dim;
+        bool flip_sin_to_cos;
+        double freq_shift, max_period, scale;
+    } sinusoid;
+    size_t arena_offset; /* set by the plan, in bytes, for owners of memory */
+    size_t arena_size;
 };
 
 typedef enum gen_op {
-    GEN_OP_LINEAR,          /* y = x W^T + b.  in: x, W, [b] */
-    GEN_OP_CONV2D,          /* in: x [N,H,W,Ci], W [Co,Ci,kh,kw], [b] */
-    GEN_OP_GROUP_NORM,      /* in: x [N,...,C], [weight, bias] */
-    GEN_OP_LAYER_NORM,      /* in: x [...,C], [weight, bias] */
-    GEN_OP_RMS_NORM,        /* in: x [...,C], [weight] */
-    GEN_OP_ATTENTION,       /* in: q [N,Tq,H*D], k [N,Tk,H*D], v [N,Tk,H*Dv], [bias] */
-    GEN_OP_UNARY,           /* y = act(x) */
-    GEN_OP_BINARY,          /* add, sub, mul; the second input broadcasts */
-    GEN_OP_AFFINE,          /* y = a x + b, a and b constants */
-    GEN_OP_GLU,             /* y = x[:n] * act(x[n:]) over the last dimension */
-    GEN_OP_CONCAT,          /* along `axis` */
-    GEN_OP_UPSAMPLE,        /* nearest, to out_h x out_w: source index floor(dst * in / out) */
-    GEN_OP_EMBEDDING,       /* rows of a table.  in: ids (I32), table [rows, D] */
-    GEN_OP_PERMUTE,         /* y dims = x dims in the order perm */
-    GEN_OP_COPY,            /* a dense copy of a view */
+    GEN_OP_LINEAR,     /* y = x W^T + b.  in: x, W, [b] */
+    GEN_OP_CONV2D,     /* in: x [N,H,W,Ci], W [Co,Ci,kh,kw], [b] */
+    GEN_OP_GROUP_NORM, /* in: x [N,...,C], [weight, bias] */
+    GEN_OP_LAYER_NORM, /* in: x [...,C], [weight, bias] */
+    GEN_OP_RMS_NORM,   /* in: x [...,C], [weight] */
+    GEN_OP_ATTENTION,  /* in: q [N,Tq,H*D], k [N,Tk,H*D], v [N,Tk,H*Dv], [bias] */
+    GEN_OP_UNARY,      /* y = act(x) */
+    GEN_OP_BINARY,     /* add, sub, mul; the second input broadcasts */
+    GEN_OP_AFFINE,     /* y = a x + b, a and b constants */
+    GEN_OP_GLU,        /* y = x[:n] * act(x[n:]) over the last dimension */
+    GEN_OP_CONCAT,     /* along `axis` */
+    GEN_OP_UPSAMPLE,   /* nearest, to out_h x out_w: source index floor(dst * in / out) */
+    GEN_OP_EMBEDDING,  /* rows of a table.  in: ids (I32), table [rows, D] */
+    GEN_OP_PERMUTE,    /* y dims = x dims in the order perm */
+    GEN_OP_COPY,       /* a dense copy of a view */
     GEN_NUM_OPS
 } gen_op;
 
 typedef enum gen_act {
-    GEN_ACT_NONE, GEN_ACT_SILU, GEN_ACT_GELU, GEN_ACT_GELU_TANH, GEN_ACT_QUICK_GELU,
-    GEN_ACT_RELU, GEN_ACT_TANH, GEN_ACT_SIGMOID, GEN_ACT_EXP,
+    GEN_ACT_NONE,
+    GEN_ACT_SILU,
+    GEN_ACT_GELU,
+    GEN_ACT_GELU_TANH,
+    GEN_ACT_QUICK_GELU,
+    GEN_ACT_RELU,
+    GEN_ACT_TANH,
+    GEN_ACT_SIGMOID,
+    GEN_ACT_EXP,
     GEN_NUM_ACTS
 } gen_act;
 
@@ -90,50 +101,67 @@ typedef enum gen_binary { GEN_ADD, GEN_SUB, GEN_MUL } gen_binary;
  * position of its sample.  It is the last of the node's inputs. */
 typedef struct gen_epilogue {
     gen_act act, post_act;
-    gen_tensor *residual;       /* NULL: none */
+    gen_tensor *residual; /* NULL: none */
     bool residual_broadcasts;
 } gen_epilogue;
 
 typedef struct gen_conv2d_params {
-    int stride;                 /* 0 means 1 */
+    int stride; /* 0 means 1 */
     int pad_top, pad_left, pad_bottom, pad_right;
     int upsample_h, upsample_w; /* not 0: x is first resized to this (nearest); set by fusion */
     bool bias_is_optional;      /* false: a missing bias is an error */
 } gen_conv2d_params;
 
 struct gen_node {
-    gen_op      op;
-    int         id;             /* position in the graph */
-    const char *name;           /* scope path */
-    int         num_inputs;
+    gen_op op;
+    int id;           /* position in the graph */
+    const char *name; /* scope path */
+    int num_inputs;
     gen_tensor *inputs[GEN_MAX_INPUTS];
     gen_tensor *output;
-    bool        is_fused_away;  /* its work is done by another node */
+    bool is_fused_away; /* its work is done by another node */
     gen_epilogue epilogue;
     union {
         gen_conv2d_params conv2d;
-        struct { int groups; float eps; } norm;      /* all norms */
-        struct { int heads; float scale; bool is_causal; } attention;
-        struct { gen_act act; } unary;               /* UNARY, GLU */
-        struct { gen_binary op; } binary;
-        struct { float a, b; } affine;
-        struct { int axis; } concat;
-        struct { int perm[GEN_MAX_RANK]; } permute;
+        struct {
+            int groups;
+            float eps;
+        } norm; /* all norms */
+        struct {
+            int heads;
+            float scale;
+            bool is_causal;
+        } attention;
+        struct {
+            gen_act act;
+        } unary; /* UNARY, GLU */
+        struct {
+            gen_binary op;
+        } binary;
+        struct {
+            float a, b;
+        } affine;
+        struct {
+            int axis;
+        } concat;
+        struct {
+            int perm[GEN_MAX_RANK];
+        } permute;
     } p;
 };
 
 gen_status gen_graph_new(gen_graph **out, gen_error *err);
-void       gen_graph_free(gen_graph *graph);
+void gen_graph_free(gen_graph *graph);
 
 /* The first error of any op, or GEN_OK. */
 gen_status gen_graph_status(const gen_graph *graph, gen_error *err);
-bool       gen_graph_failed(const gen_graph *graph);
+bool gen_graph_failed(const gen_graph *graph);
 
-int               gen_graph_num_nodes(const gen_graph *graph);
-gen_node         *gen_graph_node(const gen_graph *graph, int i);
-int               gen_graph_num_tensors(const gen_graph *graph);
-gen_tensor       *gen_graph_tensor(const gen_graph *graph, int i);
-gen_arena        *gen_graph_arena(gen_graph *graph);
+int gen_graph_num_nodes(const gen_graph *graph);
+gen_node *gen_graph_node(const gen_graph *graph, int i);
+int gen_graph_num_tensors(const gen_graph *graph);
+gen_tensor *gen_graph_tensor(const gen_graph *graph, int i);
+gen_arena *gen_graph_arena(gen_graph *graph);
 
 /* An input [dims...] that is uploaded before each run under `name`. */
 gen_tensor *gen_input(gen_graph *g, const char *name, gen_dtype dtype, int rank,
@@ -141,10 +169,10 @@ gen_tensor *gen_input(gen_graph *g, const char *name, gen_dtype dtype, int rank,
 /* The sinusoidal embedding [N,dim] of an input t [N] (unet.md 1.3), computed on the host in double
  * whenever t is set.  t must be a gen_input(). */
 typedef struct gen_sinusoid_options {
-    bool   flip_sin_to_cos;     /* true: cosines first */
+    bool flip_sin_to_cos; /* true: cosines first */
     double freq_shift;
-    double max_period;          /* 0 means 10000 */
-    double scale;               /* 0 means 1 */
+    double max_period; /* 0 means 10000 */
+    double scale;      /* 0 means 1 */
 } gen_sinusoid_options;
 gen_tensor *gen_sinusoid(gen_graph *g, gen_tensor *t, int64_t dim, gen_sinusoid_options options);
 
@@ -161,7 +189,7 @@ gen_tensor *gen_graph_find(const gen_graph *g, const char *name, int nth);
 gen_scope gen_scope_root(gen_weights *weights);
 gen_scope gen_sub(gen_scope scope, const char *name);
 gen_scope gen_subf(gen_scope scope, const char *format, ...) GEN_PRINTF(2, 3);
-bool      gen_has(gen_scope scope, const char *name);
+bool gen_has(gen_scope scope, const char *name);
 /* The checkpoint tensor scope.name, or NULL. */
 gen_weight *gen_scope_find(gen_scope scope, const char *name);
 
@@ -181,12 +209,12 @@ gen_tensor *gen_graph_append(gen_graph *g, gen_op op, const char *name, int num_
 /* A view of t: other dims over the same memory, starting `offset` elements in, row stride ld. */
 gen_tensor *gen_graph_view(gen_graph *g, gen_tensor *t, int rank, const int64_t *dims,
                            int64_t offset, int64_t ld);
-bool        gen_any_poisoned(int n, gen_tensor *const *tensors, gen_tensor **poisoned);
+bool gen_any_poisoned(int n, gen_tensor *const *tensors, gen_tensor **poisoned);
 
 /* Number of elements, and of rows (elements / last dimension). */
 int64_t gen_tensor_elements(const gen_tensor *t);
 int64_t gen_tensor_rows(const gen_tensor *t);
-bool    gen_tensor_is_dense(const gen_tensor *t);
+bool gen_tensor_is_dense(const gen_tensor *t);
 /* The owner of the memory of t: t itself or the end of its chain of bases. */
 gen_tensor *gen_tensor_owner(const gen_tensor *t, int64_t *offset);
 /* "[2,64,64,320]" into buf; returns buf. */

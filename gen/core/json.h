@@ -14,8 +14,8 @@
 #include "gen/core/status.h"
 
 typedef struct gen_json {
-    json_t *root;       /* borrowed by callers; an object unless stated */
-    char   *path;       /* for messages */
+    json_t *root;        /* borrowed by callers; an object unless stated */
+    char *path;          /* for messages */
     gen_status on_error; /* what the getters return for a value of the wrong type or range */
 } gen_json;
 
@@ -28,10 +28,10 @@ gen_status gen_json_parse(gen_json **out, const char *text, size_t size, const c
 /* Makes a document of a value built in memory, for settings recognised from tensors; takes `root`
  * over, also on failure.  A NULL root is taken as lack of memory. */
 gen_status gen_json_adopt(gen_json **out, json_t *root, const char *path, gen_error *err);
-void       gen_json_free(gen_json *json);                        /* accepts NULL */
+void gen_json_free(gen_json *json); /* accepts NULL */
 
-bool gen_json_has(const gen_json *json, const char *key);        /* present, null included */
-bool gen_json_is_null(const gen_json *json, const char *key);    /* present and null */
+bool gen_json_has(const gen_json *json, const char *key);     /* present, null included */
+bool gen_json_is_null(const gen_json *json, const char *key); /* present and null */
 
 gen_status gen_json_int(const gen_json *json, const char *key, int64_t def, int64_t min,
                         int64_t max, int64_t *out, gen_error *err);
@@ -40,8 +40,8 @@ gen_status gen_json_double(const gen_json *json, const char *key, double def, do
 gen_status gen_json_bool(const gen_json *json, const char *key, bool def, bool *out,
                          gen_error *err);
 /* Borrowed from the document. */
-gen_status gen_json_string(const gen_json *json, const char *key, const char *def,
-                           const char **out, gen_error *err);
+gen_status gen_json_string(const gen_json *json, const char *key, const char *def, const char **out,
+                           gen_error *err);
 /* A list of up to `max_count` whole numbers in [min,max]; *count is 0 when the key is absent. */
 gen_status gen_json_int_list(const gen_json *json, const char *key, int max_count, int64_t min,
                              int64_t max, int64_t *out, int *count, gen_error *err);

@@ -7,14 +7,14 @@
 /* A piece of memory needed from step `first` to step `last`, both included. */
 typedef struct gen_buffer {
     size_t size;
-    int    first, last;
-    size_t offset;          /* the result, a multiple of GEN_ARENA_ALIGNMENT */
+    int first, last;
+    size_t offset; /* the result, a multiple of GEN_ARENA_ALIGNMENT */
 } gen_buffer;
 
 enum { GEN_ARENA_ALIGNMENT = 256 };
 
-/* Gives every buffer an offset so that no two with overlapping lifetimes overlap; *total is the size
- * of the arena.  Greedy by size, each into the tightest gap that fits.  Cost: O(n^2). */
+/* Gives every buffer an offset so that no two with overlapping lifetimes overlap; *total is the
+ * size of the arena.  Greedy by size, each into the tightest gap that fits.  Cost: O(n^2). */
 gen_status gen_place_buffers(gen_buffer *buffers, int count, size_t *total, gen_error *err);
 
 #endif

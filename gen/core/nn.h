@@ -17,10 +17,12 @@ gen_tensor *gen_project(gen_graph *g, gen_scope w, gen_tensor *x);
 /* Cross-correlation.  W [Co,Ci,kh,kw] (or [Co,Ci] for 1x1). */
 typedef gen_conv2d_params gen_conv2d_options;
 #define GEN_CONV_1X1 ((gen_conv2d_options){.stride = 1})
-#define GEN_CONV_3X3 ((gen_conv2d_options){.stride = 1, .pad_top = 1, .pad_left = 1, \
-                                           .pad_bottom = 1, .pad_right = 1})
-#define GEN_CONV_3X3_S2 ((gen_conv2d_options){.stride = 2, .pad_top = 1, .pad_left = 1, \
-                                              .pad_bottom = 1, .pad_right = 1})
+#define GEN_CONV_3X3                                                                               \
+    ((gen_conv2d_options){                                                                         \
+        .stride = 1, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1})
+#define GEN_CONV_3X3_S2                                                                            \
+    ((gen_conv2d_options){                                                                         \
+        .stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1})
 gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options options);
 
 /* Mean and biased variance over all positions and C/groups channels of one sample. */
@@ -35,9 +37,9 @@ gen_tensor *gen_rms_norm(gen_graph *g, gen_scope w, gen_tensor *x, float eps);
  * k [N,Tk,heads*d], v [N,Tk,heads*dv] -> [N,Tq,heads*dv].  scale 0 means 1/sqrt(d).
  * bias (may be NULL): [1 or N, 1 or heads, 1 or Tq, Tk], added before the softmax. */
 typedef struct gen_attention_options {
-    int   heads;
+    int heads;
     float scale;
-    bool  is_causal;            /* key index <= query index */
+    bool is_causal; /* key index <= query index */
     gen_tensor *bias;
 } gen_attention_options;
 gen_tensor *gen_attention(gen_graph *g, gen_tensor *q, gen_tensor *k, gen_tensor *v,
@@ -45,9 +47,9 @@ gen_tensor *gen_attention(gen_graph *g, gen_tensor *q, gen_tensor *k, gen_tensor
 
 gen_tensor *gen_activation(gen_graph *g, gen_act act, gen_tensor *x);
 gen_tensor *gen_silu(gen_graph *g, gen_tensor *x);
-gen_tensor *gen_gelu(gen_graph *g, gen_tensor *x);          /* exact: erf */
+gen_tensor *gen_gelu(gen_graph *g, gen_tensor *x); /* exact: erf */
 gen_tensor *gen_gelu_tanh(gen_graph *g, gen_tensor *x);
-gen_tensor *gen_quick_gelu(gen_graph *g, gen_tensor *x);    /* x sigmoid(1.702 x) */
+gen_tensor *gen_quick_gelu(gen_graph *g, gen_tensor *x); /* x sigmoid(1.702 x) */
 gen_tensor *gen_relu(gen_graph *g, gen_tensor *x);
 gen_tensor *gen_tanh(gen_graph *g, gen_tensor *x);
 
@@ -56,7 +58,7 @@ gen_tensor *gen_tanh(gen_graph *g, gen_tensor *x);
 gen_tensor *gen_add(gen_graph *g, gen_tensor *a, gen_tensor *b);
 gen_tensor *gen_sub_tensors(gen_graph *g, gen_tensor *a, gen_tensor *b);
 gen_tensor *gen_mul(gen_graph *g, gen_tensor *a, gen_tensor *b);
-gen_tensor *gen_affine(gen_graph *g, gen_tensor *x, float a, float b);    /* a x + b */
+gen_tensor *gen_affine(gen_graph *g, gen_tensor *x, float a, float b); /* a x + b */
 
 /* x (1 + scale) + shift; shift and scale broadcast. */
 gen_tensor *gen_modulate(gen_graph *g, gen_tensor *x, gen_tensor *shift, gen_tensor *scale);
@@ -70,10 +72,13 @@ gen_tensor *gen_concat(gen_graph *g, int axis, int n, gen_tensor *const *xs);
 /* Views: no work, no memory.  gen_slice: `count` channels from `start`.  gen_chunk: n equal parts
  * of the last dimension.  gen_reshape: same elements, dense input; -1 in one place. */
 gen_tensor *gen_slice(gen_graph *g, gen_tensor *x, int64_t start, int64_t count);
-void        gen_chunk(gen_graph *g, gen_tensor *x, int n, gen_tensor **parts);
+void gen_chunk(gen_graph *g, gen_tensor *x, int n, gen_tensor **parts);
 gen_tensor *gen_reshape(gen_graph *g, gen_tensor *x, int rank, const int64_t *dims);
-#define GEN_DIMS(...) \
-    ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))), (const int64_t[]){__VA_ARGS__}
+#define GEN_DIMS(...)                                                                              \
+    ((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))), (const int64_t[])                 \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* Nearest neighbour, source index floor(dst * in / out). */
 gen_tensor *gen_upsample_nearest(gen_graph *g, gen_tensor *x, int64_t out_h, int64_t out_w);

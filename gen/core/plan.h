@@ -11,36 +11,36 @@
 #include "gen/core/backend.h"
 
 enum {
-    GEN_PLAN_KEEP_ALL = 1,      /* no fusion, no reuse: every tensor can be downloaded by name */
-    GEN_PLAN_DRY      = 2       /* sizes and counts only: cannot run, prepares nothing */
+    GEN_PLAN_KEEP_ALL = 1, /* no fusion, no reuse: every tensor can be downloaded by name */
+    GEN_PLAN_DRY = 2       /* sizes and counts only: cannot run, prepares nothing */
 };
 
 typedef struct gen_plan_stats {
-    size_t  arena;              /* bytes of activations */
-    size_t  largest;            /* bytes of the largest single tensor in it */
-    size_t  scratch;            /* bytes of the backend's working memory */
-    size_t  weights;            /* bytes of prepared weights */
-    size_t  transformed;        /* the part of them kept beside the packed original */
-    double  flops;              /* multiply-adds count twice */
-    int     num_nodes;          /* that run */
+    size_t arena;       /* bytes of activations */
+    size_t largest;     /* bytes of the largest single tensor in it */
+    size_t scratch;     /* bytes of the backend's working memory */
+    size_t weights;     /* bytes of prepared weights */
+    size_t transformed; /* the part of them kept beside the packed original */
+    double flops;       /* multiply-adds count twice */
+    int num_nodes;      /* that run */
 } gen_plan_stats;
 
 /* Takes the graph over, also on failure.  Errors: what the graph kept; MEMORY; MODEL (a weight that
  * is not finite); DEVICE. */
 gen_status gen_plan_new(gen_plan **out, gen_graph *graph, gen_backend *backend, unsigned flags,
                         gen_error *err);
-void       gen_plan_free(gen_plan *plan);
+void gen_plan_free(gen_plan *plan);
 
 const gen_plan_stats *gen_plan_get_stats(const gen_plan *plan);
-gen_graph            *gen_plan_graph(const gen_plan *plan);
-unsigned              gen_plan_flags(const gen_plan *plan);
+gen_graph *gen_plan_graph(const gen_plan *plan);
+unsigned gen_plan_flags(const gen_plan *plan);
 
 /* The nodes that run, in order. */
-int             gen_plan_num_steps(const gen_plan *plan);
+int gen_plan_num_steps(const gen_plan *plan);
 const gen_node *gen_plan_step(const gen_plan *plan, int i);
 
 /* A backend's own data for this plan (set in compile, freed in release). */
-void  gen_plan_set_backend_data(gen_plan *plan, void *data);
+void gen_plan_set_backend_data(gen_plan *plan, void *data);
 void *gen_plan_backend_data(const gen_plan *plan);
 
 /* Uploads an input, dense and in its dtype (f32, or i32 for ids); its derived inputs follow.
@@ -49,7 +49,7 @@ gen_status gen_plan_set(gen_plan *plan, const char *name, const void *data, gen_
 /* The same for an f32 input given in double (timesteps): embeddings are derived in double. */
 gen_status gen_plan_set_double(gen_plan *plan, const char *name, const double *data,
                                gen_error *err);
-bool       gen_plan_has_input(const gen_plan *plan, const char *name);
+bool gen_plan_has_input(const gen_plan *plan, const char *name);
 
 gen_status gen_plan_run(gen_plan *plan, gen_error *err);
 

@@ -13,17 +13,22 @@
 
 #include "gen/core/status.h"
 
-typedef enum gen_rng_kind { GEN_RNG_GEN, GEN_RNG_TORCH_CPU, GEN_RNG_CUDA, GEN_NUM_RNGS } gen_rng_kind;
+typedef enum gen_rng_kind {
+    GEN_RNG_GEN,
+    GEN_RNG_TORCH_CPU,
+    GEN_RNG_CUDA,
+    GEN_NUM_RNGS
+} gen_rng_kind;
 
 typedef struct gen_rng {
     gen_rng_kind kind;
     uint64_t seed;
-    uint64_t draw;              /* number of draws so far; for cuda the Philox offset / 4 */
-    uint64_t cuda_threads;      /* cuda: threads of the device's full grid, 0: without limit */
-    uint32_t mt[624];           /* torch-cpu */
-    int      mt_index;
-    bool     has_next_normal;   /* torch-cpu keeps the second number of a pair (small draws) */
-    double   next_normal;
+    uint64_t draw;         /* number of draws so far; for cuda the Philox offset / 4 */
+    uint64_t cuda_threads; /* cuda: threads of the device's full grid, 0: without limit */
+    uint32_t mt[624];      /* torch-cpu */
+    int mt_index;
+    bool has_next_normal; /* torch-cpu keeps the second number of a pair (small draws) */
+    double next_normal;
 } gen_rng;
 
 void gen_rng_init(gen_rng *rng, gen_rng_kind kind, uint64_t seed);
@@ -42,7 +47,7 @@ uint64_t gen_rng_cuda_threads(const char *device);
 
 /* Names and aliases of cli.md: "gen"; "torch-cpu", "cpu", "comfy"; "cuda", "a1111", "philox".
  * false when unknown. */
-bool        gen_rng_parse(const char *name, gen_rng_kind *kind);
+bool gen_rng_parse(const char *name, gen_rng_kind *kind);
 const char *gen_rng_name(gen_rng_kind kind);
 
 #endif

@@ -19,11 +19,12 @@
 gen_status gen_safetensors_open(gen_weights *into, const char *path, gen_error *err);
 
 /* Adds the tensors of all shards that an index file (*.safetensors.index.json) names; they lie in
- * its folder.  Errors as above; also when a shard is missing or lacks a tensor the index promises. */
+ * its folder.  Errors as above; also when a shard is missing or lacks a tensor the index promises.
+ */
 gen_status gen_safetensors_open_index(gen_weights *into, const char *path, gen_error *err);
 
-/* What a file that is not safetensors looks like from its first bytes: "a PyTorch checkpoint (zip)",
- * "a GGUF file", "a web page" ..., or NULL. */
+/* What a file that is not safetensors looks like from its first bytes: "a PyTorch checkpoint
+ * (zip)", "a GGUF file", "a web page" ..., or NULL. */
 const char *gen_file_looks_like(const void *data, size_t size);
 
 #endif

@@ -29,11 +29,11 @@ gen_status gen_hint(gen_error *err, const char *format, ...) GEN_PRINTF(2, 3);
 gen_status gen_fail_in(gen_error *err, gen_status status, const char *format, ...) GEN_PRINTF(3, 4);
 
 /* Returns at once when the expression fails; for functions that hold nothing to free. */
-#define GEN_TRY(expression)                         \
-    do {                                            \
-        const gen_status try_status_ = (expression); \
-        if (try_status_ != GEN_OK)                  \
-            return try_status_;                     \
+#define GEN_TRY(expression)                                                                        \
+    do {                                                                                           \
+        const gen_status try_status_ = (expression);                                               \
+        if (try_status_ != GEN_OK)                                                                 \
+            return try_status_;                                                                    \
     } while (0)
 
 /* Sizes from outside are multiplied and added through these; false on overflow. */

@@ -18,9 +18,9 @@ int gen_cpu_count(void);
 
 /* num_threads 0 means gen_cpu_count(). */
 gen_status gen_pool_new(gen_pool **out, int num_threads, gen_error *err);
-void       gen_pool_free(gen_pool *pool);
-int        gen_pool_num_threads(const gen_pool *pool);
-void       gen_pool_run(gen_pool *pool, gen_task task, void *arg, int num_tasks);
+void gen_pool_free(gen_pool *pool);
+int gen_pool_num_threads(const gen_pool *pool);
+void gen_pool_run(gen_pool *pool, gen_task task, void *arg, int num_tasks);
 
 /* Lets the workers sleep until the next gen_pool_run(): called at the end of a plan. */
 void gen_pool_rest(gen_pool *pool);

@@ -18,34 +18,34 @@
  * buffer).  Owned by the gen_weights, freed through `free` when it closes; shared by all plans. */
 typedef struct gen_prepared {
     struct gen_prepared *next;
-    const void *owner;                     /* the backend */
-    uint64_t    layout;                    /* the backend's own key for the form */
-    void       *data;
-    size_t      size;                      /* bytes, counted in the memory plan */
-    void      (*free)(struct gen_prepared *self);
-    void       *handle;                    /* for `free` */
+    const void *owner; /* the backend */
+    uint64_t layout;   /* the backend's own key for the form */
+    void *data;
+    size_t size; /* bytes, counted in the memory plan */
+    void (*free)(struct gen_prepared *self);
+    void *handle; /* for `free` */
 } gen_prepared;
 
 typedef struct gen_weight {
-    const char *name;                      /* the name the backbones use; owned by the gen_weights */
-    const char *file;                      /* where it came from, for messages */
-    const char *file_name;                 /* its name in the file */
-    gen_dtype   dtype;
-    int         rank;
-    int64_t     dims[GEN_MAX_RANK];        /* as in the checkpoint, e.g. [Cout,Cin,3,3] */
-    const void *data;                      /* row-major, possibly unaligned; NULL in a dry store */
-    size_t      size;                      /* bytes */
-    bool        is_used;                   /* some graph asked for it */
-    bool        is_ignored;                /* known leftovers: never reported */
-    bool        is_checked;                /* found finite */
-    bool        is_mapped;                 /* data lies in a read-only file mapping */
+    const char *name;      /* the name the backbones use; owned by the gen_weights */
+    const char *file;      /* where it came from, for messages */
+    const char *file_name; /* its name in the file */
+    gen_dtype dtype;
+    int rank;
+    int64_t dims[GEN_MAX_RANK]; /* as in the checkpoint, e.g. [Cout,Cin,3,3] */
+    const void *data;           /* row-major, possibly unaligned; NULL in a dry store */
+    size_t size;                /* bytes */
+    bool is_used;               /* some graph asked for it */
+    bool is_ignored;            /* known leftovers: never reported */
+    bool is_checked;            /* found finite */
+    bool is_mapped;             /* data lies in a read-only file mapping */
     gen_prepared *prepared;
 } gen_weight;
 
 typedef struct gen_weights gen_weights;
 
 gen_status gen_weights_new(gen_weights **out, gen_error *err);
-void       gen_weights_free(gen_weights *weights);
+void gen_weights_free(gen_weights *weights);
 
 /* Adds one tensor under `name` (copied).  `data` is borrowed and must outlive the set, unless
  * `owned` is true: then it was made by gen_malloc() and is freed with the set, also when this
@@ -57,8 +57,8 @@ gen_status gen_weights_add(gen_weights *weights, const char *name, const char *f
 /* NULL when there is none. */
 gen_weight *gen_weights_find(const gen_weights *weights, const char *name);
 
-size_t      gen_weights_count(const gen_weights *weights);
-gen_weight *gen_weights_at(const gen_weights *weights, size_t i);   /* in order of addition */
+size_t gen_weights_count(const gen_weights *weights);
+gen_weight *gen_weights_at(const gen_weights *weights, size_t i); /* in order of addition */
 
 /* Keeps `mapping` (a mapped file) alive until the set is freed: unmap(mapping) is called then. */
 gen_status gen_weights_own(gen_weights *weights, void *mapping, void (*unmap)(void *mapping),
@@ -66,8 +66,8 @@ gen_status gen_weights_own(gen_weights *weights, void *mapping, void (*unmap)(vo
 
 /* What the file says about itself (the __metadata__ of safetensors), strings by key; copied.  The
  * latest value of a key counts.  gen_weights_note() is NULL when there is none. */
-gen_status  gen_weights_set_note(gen_weights *weights, const char *key, const char *value,
-                                 gen_error *err);
+gen_status gen_weights_set_note(gen_weights *weights, const char *key, const char *value,
+                                gen_error *err);
 const char *gen_weights_note(const gen_weights *weights, const char *key);
 
 /* All elements finite?  Float types only, true for others.  Checked once, then remembered.

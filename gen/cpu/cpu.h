@@ -16,15 +16,15 @@
 typedef enum gen_cpu_isa { GEN_CPU_GENERIC, GEN_CPU_AVX2, GEN_CPU_AVX512 } gen_cpu_isa;
 typedef enum gen_cpu_gemm { GEN_GEMM_AUTO, GEN_GEMM_OWN, GEN_GEMM_OPENBLAS } gen_cpu_gemm;
 typedef enum gen_cpu_conv {
-    GEN_CONV_AUTO,        /* Winograd where it pays */
-    GEN_CONV_EXACT        /* direct only: the reference */
+    GEN_CONV_AUTO, /* Winograd where it pays */
+    GEN_CONV_EXACT /* direct only: the reference */
 } gen_cpu_conv;
 
 typedef struct gen_cpu_options {
-    int          num_threads;    /* 0: all this process may use */
+    int num_threads; /* 0: all this process may use */
     gen_cpu_gemm gemm;
     gen_cpu_conv conv;
-    size_t       mem_limit;      /* bytes, 0: none; arena and transformed weights stay below it */
+    size_t mem_limit; /* bytes, 0: none; arena and transformed weights stay below it */
 } gen_cpu_options;
 
 /* The CPU backend.  The instruction set is the best the CPU has, or what GEN_CPU asks for

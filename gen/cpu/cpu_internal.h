@@ -8,31 +8,31 @@
 
 typedef struct gen_cpu {
     gen_backend base;
-    const gen_cpu_kernels *k;       /* the table of the chosen instruction set */
+    const gen_cpu_kernels *k; /* the table of the chosen instruction set */
     gen_pool *pool;
-    int       num_threads;
+    int num_threads;
     gen_cpu_options options;
-    gen_cpu_gemm gemm;              /* OWN or OPENBLAS, decided at open */
-    char     *arena;                /* activations of the running plan; grows */
-    size_t    arena_size;
-    char     *scratch;              /* working memory of the running node; grows */
-    size_t    scratch_size;
+    gen_cpu_gemm gemm; /* OWN or OPENBLAS, decided at open */
+    char *arena;       /* activations of the running plan; grows */
+    size_t arena_size;
+    char *scratch; /* working memory of the running node; grows */
+    size_t scratch_size;
 } gen_cpu;
 
 /* Working memory a node wants while it runs: `shared` once, `per_worker` for each thread. */
 typedef struct gen_cpu_needs {
     size_t shared, per_worker;
-    size_t weights;                 /* bytes of the forms `prepare` will make or find */
-    size_t transformed;             /* the part of them that is beside the packed original */
+    size_t weights;     /* bytes of the forms `prepare` will make or find */
+    size_t transformed; /* the part of them that is beside the packed original */
 } gen_cpu_needs;
 
 /* One node of a compiled plan. */
 typedef struct gen_cpu_step {
     const gen_node *node;
     const struct gen_cpu_op *op;
-    void *state;                    /* the op's own, from the plan's arena, zeroed; see state_size */
+    void *state; /* the op's own, from the plan's arena, zeroed; see state_size */
     gen_cpu_needs needs;
-    char *shared;                   /* 64-byte aligned, valid while the node runs */
+    char *shared; /* 64-byte aligned, valid while the node runs */
     char *per_worker;
 } gen_cpu_step;
 

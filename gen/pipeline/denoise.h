@@ -14,8 +14,8 @@ enum { GEN_MAX_CONDITIONS = 4, GEN_MAX_TIME_IDS = 8 };
 
 /* One condition; pointers are borrowed. */
 typedef struct gen_condition {
-    const float *states;        /* [num_tokens, context_dim] */
-    const float *pooled;        /* [pooled_dim], or NULL */
+    const float *states; /* [num_tokens, context_dim] */
+    const float *pooled; /* [pooled_dim], or NULL */
 } gen_condition;
 
 typedef struct gen_network_instance {
@@ -54,19 +54,19 @@ gen_status gen_network_predicts_v(bool *predicts_v, const gen_network_instance *
 typedef struct gen_denoise_group {
     const gen_network_instance *network;
     gen_plan_cache *plans;
-    int64_t height, width, num_tokens;      /* of the latents, of the text */
+    int64_t height, width, num_tokens; /* of the latents, of the text */
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];
     float time_ids[GEN_MAX_TIME_IDS];
-    double guidance_scale;                  /* for networks that embed it */
-    bool gives_x0;                          /* members estimate clean latents of the sampler's x */
-    gen_prediction_type prediction_type;    /* of the network, then; and its process */
+    double guidance_scale;               /* for networks that embed it */
+    bool gives_x0;                       /* members estimate clean latents of the sampler's x */
+    gen_prediction_type prediction_type; /* of the network, then; and its process */
     gen_process process;
     /* Called before each run of the network; not OK stops. */
     gen_status (*poll)(void *self, gen_error *err);
     void *poll_self;
 
-    float *batch;                           /* scratch for inputs and outputs */
+    float *batch; /* scratch for inputs and outputs */
     size_t batch_size;
     gen_denoiser_group group;
     gen_denoiser members[GEN_MAX_CONDITIONS];
@@ -76,6 +76,6 @@ typedef struct gen_denoise_group {
  * conditions[i], [H,W,out_channels] raw predictions of [H,W,in_channels] latents, unless gives_x0
  * is set. */
 gen_status gen_denoise_group_init(gen_denoise_group *group, gen_error *err);
-void       gen_denoise_group_clear(gen_denoise_group *group);
+void gen_denoise_group_clear(gen_denoise_group *group);
 
 #endif

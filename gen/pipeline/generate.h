@@ -6,7 +6,7 @@
 
 /* What gen_generate() does not need: exact inputs and every stage's values.  All-zero is valid. */
 typedef struct gen_trace {
-    const float *init_pixels;       /* [H,W,3] in [-1,1] instead of params->init_image */
+    const float *init_pixels; /* [H,W,3] in [-1,1] instead of params->init_image */
     void *self;
     /* Named values as they are made: "prompt_embeds" and "negative_embeds" [T,D], "encoder_noise",
      * "init_noise", "start_latents", "latents" after each step [H,W,C], "pixels" [H,W,3]. */
@@ -22,15 +22,16 @@ typedef struct gen_sampling {
     const gen_sampler *sampler;
     gen_scheduler_config config;
     gen_rng_kind rng;
-    int64_t height, width;          /* of the latents */
-    bool is_guided;                 /* asks without the prompt, too */
-    bool guidance_takes_x0;         /* combines denoised latents, not raw predictions */
+    int64_t height, width;  /* of the latents */
+    bool is_guided;         /* asks without the prompt, too */
+    bool guidance_takes_x0; /* combines denoised latents, not raw predictions */
     gen_guidance_params guidance;
 } gen_sampling;
 gen_status gen_sampling_resolve(gen_sampling *out, gen_generate_params *params,
                                 const gen_model *model, gen_error *err);
 
-/* The part of it that needs no model, with out->config set: sampler, schedule, prediction, levels. */
+/* The part of it that needs no model, with out->config set: sampler, schedule, prediction, levels.
+ */
 gen_status gen_sampling_resolve_method(gen_sampling *out, gen_generate_params *params,
                                        gen_error *err);
 
@@ -54,9 +55,9 @@ gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
 
 /* How one picture will fit into the memory limit. */
 typedef struct gen_memory_plan {
-    gen_estimate estimate;          /* without seconds */
-    int64_t band_rows;              /* of the decoder, 0: all at once */
-    bool keeps_weights;             /* false: every phase gives its prepared weights back */
+    gen_estimate estimate; /* without seconds */
+    int64_t band_rows;     /* of the decoder, 0: all at once */
+    bool keeps_weights;    /* false: every phase gives its prepared weights back */
 } gen_memory_plan;
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */
 gen_status gen_plan_memory(gen_memory_plan *out, gen_model *model, const gen_sampling *sampling,

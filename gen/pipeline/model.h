@@ -11,7 +11,7 @@
 
 /* What a model says of itself in model_index.json under "gen"; used by the models gen ships. */
 typedef struct gen_model_defaults {
-    int    steps;
+    int steps;
     double guidance_scale;
 } gen_model_defaults;
 
@@ -23,14 +23,14 @@ struct gen_model {
     gen_text_stack text;
     gen_vae *vae;
     gen_scheduler_config scheduler;
-    double *scheduler_lists;        /* owned, borrowed by scheduler */
+    double *scheduler_lists; /* owned, borrowed by scheduler */
     gen_model_info info;
-    char *name, *path;              /* owned, for info */
-    char sha256[65];                /* "" until asked for */
-    gen_world *world;               /* what a small model knows, or NULL */
+    char *name, *path; /* owned, for info */
+    char sha256[65];   /* "" until asked for */
+    gen_world *world;  /* what a small model knows, or NULL */
 
     gen_plan_cache plans;
-    gen_prompt_states *prompt;      /* of prompt_key */
+    gen_prompt_states *prompt; /* of prompt_key */
     char *prompt_key;
 };
 

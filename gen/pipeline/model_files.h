@@ -15,16 +15,16 @@
 #include "gen/core/weights.h"
 
 typedef enum gen_files_kind {
-    GEN_FILES_DIRECTORY,   /* diffusers directory */
-    GEN_FILES_COMPONENT,   /* folder of one component */
-    GEN_FILES_SINGLE       /* one weight file with one or several components */
+    GEN_FILES_DIRECTORY, /* diffusers directory */
+    GEN_FILES_COMPONENT, /* folder of one component */
+    GEN_FILES_SINGLE     /* one weight file with one or several components */
 } gen_files_kind;
 
 /* One network with its weights. */
 typedef struct gen_model_component {
-    const char *name;          /* "unet", "vae", "text_encoder", "text_encoder_2", ... */
-    const char *class_name;    /* of the configuration, "UNet2DConditionModel"; "" when unknown */
-    const char *path;          /* file or folder, for messages */
+    const char *name;       /* "unet", "vae", "text_encoder", "text_encoder_2", ... */
+    const char *class_name; /* of the configuration, "UNet2DConditionModel"; "" when unknown */
+    const char *path;       /* file or folder, for messages */
     gen_weights *weights;
     gen_json *config;
 } gen_model_component;
@@ -34,29 +34,29 @@ enum { GEN_MAX_COMPONENTS = 12 };
 typedef struct gen_model_files {
     gen_files_kind kind;
     const char *path;
-    gen_json *index;           /* model_index.json, or NULL */
-    gen_json *scheduler;       /* scheduler_config.json, or NULL */
-    const char *tokenizer;     /* folders of the vocabularies, or NULL */
+    gen_json *index;       /* model_index.json, or NULL */
+    gen_json *scheduler;   /* scheduler_config.json, or NULL */
+    const char *tokenizer; /* folders of the vocabularies, or NULL */
     const char *tokenizer_2;
     gen_model_component components[GEN_MAX_COMPONENTS];
     int num_components;
-    gen_family family;         /* of the UNet, when there is one */
+    gen_family family; /* of the UNet, when there is one */
     /* "epsilon" or "v_prediction" as far as a single file tells; NULL when it does not, or when
      * there is a scheduler_config.json. */
     const char *prediction_type;
-    bool is_zero_snr;          /* a single file says that its schedule ends at zero signal */
-    bool is_original_layout;   /* the UNet came under the names of the original code */
+    bool is_zero_snr;        /* a single file says that its schedule ends at zero signal */
+    bool is_original_layout; /* the UNet came under the names of the original code */
 
     /* private */
     gen_file_contents contents; /* of a single file */
     gen_arena *arena;
-    gen_weights **sources;     /* tensors under the names of their files */
+    gen_weights **sources; /* tensors under the names of their files */
     int num_sources, max_sources;
 } gen_model_files;
 
 /* Errors: MODEL, saying what was found and what is missing; MEMORY. */
 gen_status gen_model_files_open(gen_model_files **out, const char *path, gen_error *err);
-void       gen_model_files_free(gen_model_files *files);
+void gen_model_files_free(gen_model_files *files);
 
 /* The component of that name, or NULL. */
 const gen_model_component *gen_model_files_find(const gen_model_files *files, const char *name);
@@ -80,8 +80,9 @@ gen_status gen_model_files_describe(char **out, const gen_model_files *files, bo
                                     gen_error *err);
 
 /* After all graphs that can use the weights have been recorded (the VAE's encoder, too): tensors
- * that none of them asked for, or that belong to no component.  With `strict` they are an error; else *warning receives one line with their number and the
- * first names, to be freed with gen_free(), or NULL when there are none. */
+ * that none of them asked for, or that belong to no component.  With `strict` they are an error;
+ * else *warning receives one line with their number and the first names, to be freed with
+ * gen_free(), or NULL when there are none. */
 gen_status gen_model_files_check_unused(const gen_model_files *files, bool strict, char **warning,
                                         gen_error *err);
 

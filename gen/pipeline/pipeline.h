@@ -12,17 +12,18 @@
 struct gen_context {
     gen_backend *backend;
     char backend_name[96];
-    uint64_t mem_limit;             /* bytes, never 0 */
-    bool     limit_is_users;        /* asked for, not found */
+    uint64_t mem_limit;  /* bytes, never 0 */
+    bool limit_is_users; /* asked for, not found */
     gen_log_fn log;
-    void      *log_user;
+    void *log_user;
 };
 
 void gen_log(const gen_context *context, gen_log_level level, const char *format, ...)
     GEN_PRINTF(3, 4);
 
 /* The path of a file or folder of assets/, to be freed: $GEN_ASSETS, then share/gen beside the
- * program or library, then the source tree of a build.  Errors: MODEL when it is in none of them. */
+ * program or library, then the source tree of a build.  Errors: MODEL when it is in none of them.
+ */
 gen_status gen_find_asset(char **out, const char *name, gen_error *err);
 
 /* Bytes this process may still use: what the system has available, cut by a cgroup limit. */

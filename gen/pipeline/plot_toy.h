@@ -13,14 +13,14 @@ enum { GEN_TOY_MAX_MODES = 8 };
 
 typedef struct gen_toy {
     const char *name, *what;
-    int dim;                        /* 1 or 2 */
+    int dim; /* 1 or 2 */
     int num_modes;
     double means[GEN_TOY_MAX_MODES][2], weights[GEN_TOY_MAX_MODES];
-    double deviation;               /* of every mode */
+    double deviation; /* of every mode */
 } gen_toy;
 
-const gen_toy *gen_toy_at(int i);               /* NULL past the end */
-const gen_toy *gen_toy_find(const char *name);  /* NULL when unknown */
+const gen_toy *gen_toy_at(int i);              /* NULL past the end */
+const gen_toy *gen_toy_find(const char *name); /* NULL when unknown */
 
 /* Density of one-dimensional data at x. */
 double gen_toy_density(const gen_toy *toy, double x);
@@ -30,14 +30,14 @@ double gen_toy_density(const gen_toy *toy, double x);
 typedef struct gen_toy_denoiser {
     gen_denoiser base;
     const gen_toy *toy;
-    int calls;                      /* how often it was asked */
+    int calls; /* how often it was asked */
 } gen_toy_denoiser;
 void gen_toy_denoiser_init(gen_toy_denoiser *out, const gen_toy *toy, size_t num_points);
 
 /* States on the way: [num_states][n] in the coordinates above, and the noise angle of each,
  * atan(sigma / alpha): pi/2 is pure noise, 0 clean. */
 typedef struct gen_toy_path {
-    double *states, *angles;        /* owned */
+    double *states, *angles; /* owned */
     size_t n;
     int num_states;
     int calls;

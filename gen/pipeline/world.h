@@ -12,7 +12,7 @@ typedef struct gen_world gen_world;
 
 /* *out is NULL when the folder has no such file.  Errors: MODEL; MEMORY. */
 gen_status gen_world_open(gen_world **out, const char *model_folder, gen_error *err);
-void       gen_world_free(gen_world *world);
+void gen_world_free(gen_world *world);
 
 /* The line to show for a prompt that names none of the subjects, or NULL when it does. */
 const char *gen_world_note(const gen_world *world, const char *prompt);

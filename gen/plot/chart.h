@@ -12,7 +12,7 @@
 
 typedef enum gen_axis_kind {
     GEN_AXIS_LINEAR,
-    GEN_AXIS_ASINH    /* linear below `bend`, logarithmic above: levels that end at 0 */
+    GEN_AXIS_ASINH /* linear below `bend`, logarithmic above: levels that end at 0 */
 } gen_axis_kind;
 
 typedef struct gen_chart_tick {
@@ -23,12 +23,12 @@ typedef struct gen_chart_tick {
 enum { GEN_CHART_MAX_TICKS = 16 };
 
 typedef struct gen_chart_axis {
-    const char *label;          /* or NULL */
+    const char *label; /* or NULL */
     gen_axis_kind kind;
-    double first, last;         /* at the left or bottom, and at the other end; may descend */
+    double first, last; /* at the left or bottom, and at the other end; may descend */
     double bend;
-    bool is_whole;              /* ticks at whole numbers only */
-    const gen_chart_tick *ticks;    /* NULL: chosen here */
+    bool is_whole;               /* ticks at whole numbers only */
+    const gen_chart_tick *ticks; /* NULL: chosen here */
     int num_ticks;
 } gen_chart_axis;
 
@@ -38,27 +38,27 @@ enum { GEN_SERIES_LINE = 1, GEN_SERIES_DOTS = 2, GEN_SERIES_AREA = 4, GEN_SERIES
 enum { GEN_COLOR_FAINT = -1, GEN_COLOR_DARK = -2, GEN_NUM_COLORS = 12 };
 
 typedef struct gen_chart_series {
-    const char *label;          /* in the legend; NULL: not there */
-    const double *x, *y;        /* [n], borrowed */
+    const char *label;   /* in the legend; NULL: not there */
+    const double *x, *y; /* [n], borrowed */
     size_t n;
-    unsigned style;             /* GEN_SERIES_... */
-    int color;                  /* 0..GEN_NUM_COLORS-1, or one of the two above */
-    double width;               /* of the line in points at 1000x700; 0: 1.8 */
-    double opacity;             /* 0: 1 */
+    unsigned style; /* GEN_SERIES_... */
+    int color;      /* 0..GEN_NUM_COLORS-1, or one of the two above */
+    double width;   /* of the line in points at 1000x700; 0: 1.8 */
+    double opacity; /* 0: 1 */
 } gen_chart_series;
 
 typedef struct gen_chart_panel {
-    const char *title;          /* or NULL */
+    const char *title; /* or NULL */
     gen_chart_axis x, y;
-    bool is_square;             /* one unit is as long on both axes */
+    bool is_square; /* one unit is as long on both axes */
     const gen_chart_series *series;
     size_t num_series;
 } gen_chart_panel;
 
 typedef struct gen_chart {
-    const char *title, *subtitle;    /* or NULL */
-    int width, height;               /* pixels */
-    const gen_chart_panel *panels;   /* laid out in rows, left to right */
+    const char *title, *subtitle;  /* or NULL */
+    int width, height;             /* pixels */
+    const gen_chart_panel *panels; /* laid out in rows, left to right */
     int num_panels, num_columns;
 } gen_chart;
 

@@ -324,8 +324,7 @@ static void impossible_requests_are_refused(void **state)
                    GEN_ERROR_ARGUMENT, "not for noise-table models");
     expect_refused(&rf, (gen_schedule_params){.num_steps = 4, .schedule = "trailing"},
                    GEN_ERROR_ARGUMENT, "not for rectified-flow models");
-    expect_refused(&rf,
-                   (gen_schedule_params){.num_steps = 4, .sampler = dpm, .schedule = "flow"},
+    expect_refused(&rf, (gen_schedule_params){.num_steps = 4, .sampler = dpm, .schedule = "flow"},
                    GEN_ERROR_ARGUMENT, "pure noise");
     expect_refused(&sd, (gen_schedule_params){.sigmas = TIMES(1, 2), .num_sigmas = 2},
                    GEN_ERROR_ARGUMENT, "descend");

@@ -14,16 +14,16 @@
 #include "gen/core/graph.h"
 
 #define GEN_KERNEL_PASTE(isa, name) gen_cpu_##isa##_##name
-#define GEN_KERNEL_NAME(isa, name) GEN_KERNEL_PASTE(isa, name)
-#define GEN_KERNEL(name) GEN_KERNEL_NAME(GEN_ISA, name)
+#define GEN_KERNEL_NAME(isa, name)  GEN_KERNEL_PASTE(isa, name)
+#define GEN_KERNEL(name)            GEN_KERNEL_NAME(GEN_ISA, name)
 
 typedef struct gen_gemm_kernels gen_gemm_kernels;           /* gemm_kernels.h */
 typedef struct gen_attention_kernels gen_attention_kernels; /* attention_kernels.h */
 typedef struct gen_winograd_kernels gen_winograd_kernels;   /* winograd_kernels.h */
-typedef struct gen_vector_kernels gen_vector_kernels;       /* vector_kernels.h: elementwise, norms */
+typedef struct gen_vector_kernels gen_vector_kernels; /* vector_kernels.h: elementwise, norms */
 
 typedef struct gen_cpu_kernels {
-    const char *name;                       /* "generic", "avx2", "avx512" */
+    const char *name; /* "generic", "avx2", "avx512" */
     const gen_gemm_kernels *gemm;
     const gen_attention_kernels *attention;
     const gen_winograd_kernels *winograd;
