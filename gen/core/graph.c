@@ -287,6 +287,28 @@ gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name)
     return t;
 }
 
+gen_tensor *gen_constant(gen_graph *g, gen_scope w, const char *name)
+{
+    const gen_scope root = gen_scope_root(w.weights);
+    return gen_has(root, name) ? gen_weight_tensor(g, root, name) : NULL;
+}
+
+gen_tensor *gen_constant_new(gen_graph *g, gen_scope w, const char *name, int rank,
+                             const int64_t *dims, float *values)
+{
+    size_t size = sizeof *values;
+    gen_error err;
+    for (int i = 0; i < rank; i++)
+        size *= (size_t)dims[i];
+    if (!values)
+        return out_of_memory(g);
+    const gen_status status = gen_weights_add(w.weights, name, "constants", name, GEN_F32, rank,
+                                              dims, values, size, true, &err);
+    if (status)
+        return gen_graph_fail(g, NULL, status, "%s", err.message);
+    return gen_weight_tensor(g, gen_scope_root(w.weights), name);
+}
+
 /* ---- nodes and views ------------------------------------------------------------------------ */
 
 gen_tensor *gen_graph_append(gen_graph *g, gen_op op, const char *name, int num_inputs,

@@ -74,6 +74,9 @@ typedef enum gen_op {
     GEN_OP_EMBEDDING,  /* rows of a table.  in: ids (I32), table [rows, D] */
     GEN_OP_PERMUTE,    /* y dims = x dims in the order perm */
     GEN_OP_COPY,       /* a dense copy of a view */
+    GEN_OP_WINDOW, /* y[..i..] = x[..start+i..] along `axis`, zero outside x; see gen_window() */
+    GEN_OP_ROPE,   /* pairs of channels rotated.  in: x [N,T,H*D], table [T,D]; gen_rope() */
+    GEN_OP_WKV,    /* in: w [C], u [C], k [N,T,C], v [N,T,C]; see gen_wkv() */
     GEN_NUM_OPS
 } gen_op;
 
@@ -89,6 +92,10 @@ typedef enum gen_act {
     GEN_ACT_EXP,
     GEN_NUM_ACTS
 } gen_act;
+
+/* Which weights a WKV gives to other tokens: see gen_wkv(). */
+typedef enum gen_wkv_form { GEN_WKV_PAPER, GEN_WKV_SEGMENTED } gen_wkv_form;
+enum { GEN_WKV_SEGMENTS = 32 };
 
 typedef enum gen_binary { GEN_ADD, GEN_SUB, GEN_MUL } gen_binary;
 
@@ -147,6 +154,16 @@ struct gen_node {
         struct {
             int perm[GEN_MAX_RANK];
         } permute;
+        struct {
+            int axis;
+            int64_t start; /* may be negative, and reach beyond the end with the output's size */
+        } window;
+        struct {
+            int heads;
+        } rope;
+        struct {
+            gen_wkv_form form;
+        } wkv;
     } p;
 };
 
@@ -201,6 +218,13 @@ gen_tensor *gen_graph_fail(gen_graph *g, const char *path, gen_status status, co
                            ...) GEN_PRINTF(4, 5);
 /* A weight as a node input; poisoned and reported when missing.  The shape is checked by the op. */
 gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name);
+/* A constant of the network that no file holds, such as a table of positions: a weight `name` of
+ * the whole set, whatever the scope of w, that lives as long as the set.  NULL when it is not there
+ * yet; gen_constant_new() makes it of values [dims...] (gen_malloc), which it takes over.  The name
+ * must tell all the values depend on. */
+gen_tensor *gen_constant(gen_graph *g, gen_scope w, const char *name);
+gen_tensor *gen_constant_new(gen_graph *g, gen_scope w, const char *name, int rank,
+                             const int64_t *dims, float *values);
 /* Appends a node; the output tensor [dims...] is made and returned.  NULL-safe: on lack of memory
  * the graph is failed and a poisoned tensor returned.  *node (may be NULL) receives the node. */
 gen_tensor *gen_graph_append(gen_graph *g, gen_op op, const char *name, int num_inputs,

@@ -422,3 +422,59 @@ gen_tensor *gen_permute(gen_graph *g, gen_tensor *x, int rank, const int *perm)
     memcpy(n->p.permute.perm, perm, (size_t)rank * sizeof *perm);
     return y;
 }
+
+gen_tensor *gen_window(gen_graph *g, gen_tensor *x, int axis, int64_t start, int64_t count)
+{
+    char shape[128];
+    gen_node *n;
+    if (x->is_poisoned)
+        return x;
+    if (axis < 0)
+        axis += x->rank;
+    if (axis < 0 || axis >= x->rank || count < 1)
+        return gen_graph_fail(g, x->name, GEN_ERROR_INTERNAL,
+                              "%" PRId64 " positions of axis %d of %s", count, axis,
+                              SHAPE(shape, x));
+    int64_t dims[GEN_MAX_RANK];
+    memcpy(dims, x->dims, sizeof dims);
+    dims[axis] = count;
+    gen_tensor *y = gen_graph_append(g, GEN_OP_WINDOW, "", 1, &x, x->rank, dims, &n);
+    n->p.window.axis = axis;
+    n->p.window.start = start;
+    return y;
+}
+
+gen_tensor *gen_rope(gen_graph *g, gen_tensor *x, int heads, gen_tensor *table)
+{
+    gen_tensor *in[2] = {x, table}, *bad;
+    char a[128], b[128];
+    gen_node *n;
+    if (gen_any_poisoned(2, in, &bad))
+        return bad;
+    if (x->rank != 3 || table->rank != 2 || heads < 1 || table->dims[0] != x->dims[1] ||
+        table->dims[1] % 2 || table->dims[1] * heads != x->dims[2])
+        return gen_graph_fail(g, x->name, GEN_ERROR_MODEL,
+                              "rotary embedding of %s with %d heads, table %s", SHAPE(a, x), heads,
+                              SHAPE(b, table));
+    gen_tensor *y = gen_graph_append(g, GEN_OP_ROPE, "", 2, in, x->rank, x->dims, &n);
+    n->p.rope.heads = heads;
+    return y;
+}
+
+gen_tensor *gen_wkv(gen_graph *g, gen_wkv_form form, gen_tensor *w, gen_tensor *u, gen_tensor *k,
+                    gen_tensor *v)
+{
+    gen_tensor *in[4] = {w, u, k, v}, *bad;
+    char a[128], b[128], c[128], d[128];
+    gen_node *n;
+    if (gen_any_poisoned(4, in, &bad))
+        return bad;
+    if (k->rank != 3 || v->rank != 3 || memcmp(k->dims, v->dims, 3 * sizeof *k->dims) != 0 ||
+        gen_tensor_elements(w) != k->dims[2] || gen_tensor_elements(u) != k->dims[2])
+        return gen_graph_fail(g, k->name, GEN_ERROR_MODEL,
+                              "WKV with decay %s, bonus %s, keys %s, values %s", SHAPE(a, w),
+                              SHAPE(b, u), SHAPE(c, k), SHAPE(d, v));
+    gen_tensor *y = gen_graph_append(g, GEN_OP_WKV, "", 4, in, 3, k->dims, &n);
+    n->p.wkv.form = form;
+    return y;
+}

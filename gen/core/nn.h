@@ -80,6 +80,29 @@ gen_tensor *gen_reshape(gen_graph *g, gen_tensor *x, int rank, const int64_t *di
         __VA_ARGS__                                                                                \
     }
 
+/* `count` positions of one axis (negative: from the end) from position `start` on; positions that x
+ * does not have, before its first or behind its last, are zero.  Cuts, shifts and pads. */
+gen_tensor *gen_window(gen_graph *g, gen_tensor *x, int axis, int64_t start, int64_t count);
+
+/* Rotary position embedding (Su et al. 2021, eq. 34).  x [N,T,heads*d], table [T,d] with the
+ * cosine of an angle in an even and its sine in the following place: in every head of token t the
+ * pair (x0, x1) of channels (2i, 2i+1) becomes (x0 cos - x1 sin, x0 sin + x1 cos). */
+gen_tensor *gen_rope(gen_graph *g, gen_tensor *x, int heads, gen_tensor *table);
+
+/* Bidirectional WKV (Duan et al. 2024, eq. 2), per channel over the tokens of a sample:
+ *     y_t = sum_i q_ti e^(k_i) v_i / sum_i q_ti e^(k_i)
+ * k, v [N,T,C], decay w and bonus u of the token itself [C], both divided by T already.
+ * GEN_WKV_PAPER: q_ti = e^(-(|t-i|-1) w), and e^u for i = t.
+ * GEN_WKV_SEGMENTED: what the published kernel computes.  It cuts the tokens into 32 segments of
+ * ceil(T/32); with d = |t-i| and s the first token of t's segment
+ *     i < s      e^(-d w)
+ *     s <= i < t e^(-(d-1) w), and for i > s (1 - e^w) e^(d w) more
+ *     i = t      e^u, and for t > s (1 - e^w) more
+ *     i > t      e^(-d w)
+ * and 1e-6 is added to the divisor, measured in units of its largest term. */
+gen_tensor *gen_wkv(gen_graph *g, gen_wkv_form form, gen_tensor *w, gen_tensor *u, gen_tensor *k,
+                    gen_tensor *v);
+
 /* Nearest neighbour, source index floor(dst * in / out). */
 gen_tensor *gen_upsample_nearest(gen_graph *g, gen_tensor *x, int64_t out_h, int64_t out_w);
 

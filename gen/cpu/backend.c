@@ -24,6 +24,9 @@ static const gen_cpu_op *const ops[GEN_NUM_OPS] = {
     [GEN_OP_EMBEDDING] = &gen_cpu_embedding,
     [GEN_OP_PERMUTE] = &gen_cpu_permute,
     [GEN_OP_COPY] = &gen_cpu_copy,
+    [GEN_OP_WINDOW] = &gen_cpu_window,
+    [GEN_OP_ROPE] = &gen_cpu_rope,
+    [GEN_OP_WKV] = &gen_cpu_wkv,
 };
 
 /* What a compiled plan keeps here. */

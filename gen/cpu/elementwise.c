@@ -1,4 +1,4 @@
-/* elementwise.c - unary, affine, glu and binary with broadcasting. */
+/* elementwise.c - unary, affine, glu, binary with broadcasting, rotary embedding. */
 #include "gen/cpu/kernels/vector_kernels.h"
 #include "gen/cpu/spans.h"
 
@@ -140,6 +140,47 @@ static void run_binary(gen_cpu *cpu, gen_cpu_step *step)
     gen_cpu_for(cpu, binary_task, &job, gen_spans_count(&job.spans));
 }
 
+/* ---- rotary embedding ---- */
+
+typedef struct rope_job {
+    const gen_cpu *cpu;
+    const gen_tensor *in, *table;
+    const float *x, *angles;
+    float *y;
+    int64_t ld_y;
+    gen_spans spans; /* a row is a token */
+} rope_job;
+
+static void rope_task(void *arg, int i, int worker)
+{
+    const rope_job *job = arg;
+    const int64_t width = job->table->dims[1];
+    const gen_span s = gen_spans_at(&job->spans, i);
+    (void)worker;
+    for (int64_t row = s.row; row < s.end_row; row++)
+        for (int64_t c = 0; c < s.cols; c += width)
+            job->cpu->k->vector->rotate(
+                job->y + row * job->ld_y + c, job->x + row * job->in->ld + c,
+                job->angles + row % job->table->dims[0] * job->table->ld, (size_t)width);
+}
+
+static void run_rope(gen_cpu *cpu, gen_cpu_step *step)
+{
+    const gen_tensor *x = step->node->inputs[0], *table = step->node->inputs[1];
+    const gen_tensor *y = step->node->output;
+    rope_job job = {cpu,
+                    x,
+                    table,
+                    gen_cpu_f32(cpu, x),
+                    gen_cpu_f32(cpu, table),
+                    gen_cpu_f32(cpu, y),
+                    y->ld,
+                    gen_spans_cut(gen_tensor_rows(y), gen_last_dim(y))};
+    job.spans.task_cols = gen_last_dim(y); /* whole tokens */
+    job.spans.col_tasks = 1;
+    gen_cpu_for(cpu, rope_task, &job, gen_spans_count(&job.spans));
+}
+
 static bool supports_binary(const gen_cpu *cpu, const gen_node *node)
 {
     const gen_tensor *a = node->inputs[0], *y = node->output;
@@ -163,6 +204,10 @@ const gen_cpu_op gen_cpu_glu = {.supports = gen_has_no_epilogue,
                                 .measure = gen_measure_widened,
                                 .prepare = gen_prepare_widened,
                                 .run = run_map};
+const gen_cpu_op gen_cpu_rope = {.supports = gen_has_no_epilogue,
+                                 .measure = gen_measure_widened,
+                                 .prepare = gen_prepare_widened,
+                                 .run = run_rope};
 const gen_cpu_op gen_cpu_binary = {.supports = supports_binary,
                                    .measure = gen_measure_widened,
                                    .prepare = gen_prepare_widened,

@@ -73,6 +73,62 @@ static void run_concat(gen_cpu *cpu, gen_cpu_step *step)
     }
 }
 
+/* ---- window ---- */
+
+/* As [outer][axis][inner]: one stretch of each outer is copied, the rest is zero. */
+static void zero_task(void *arg, int i, int worker)
+{
+    const copy_job *job = arg;
+    const gen_span s = gen_spans_at(&job->spans, i);
+    (void)worker;
+    for (int64_t row = s.row; row < s.end_row; row++)
+        memset(job->dst + row * job->ld_dst + s.col, 0, (size_t)s.cols * sizeof(float));
+}
+
+static void zero_rows(gen_cpu *cpu, float *dst, int64_t ld, int64_t rows, int64_t cols)
+{
+    copy_job job = {dst, NULL, ld, 0, {0}};
+    if (rows < 1 || cols < 1)
+        return;
+    job.spans = gen_spans_cut(rows, cols);
+    gen_cpu_for(cpu, zero_task, &job, gen_spans_count(&job.spans));
+}
+
+static void run_window(gen_cpu *cpu, gen_cpu_step *step)
+{
+    const gen_node *n = step->node;
+    const gen_tensor *x = n->inputs[0], *y = n->output;
+    const int axis = n->p.window.axis;
+    const int64_t start = n->p.window.start, have = x->dims[axis], want = y->dims[axis];
+    const int64_t first = start < 0 ? (-start < want ? -start : want) : 0; /* zeros in front */
+    int64_t end = have - start < want ? have - start : want;               /* where data ends */
+    int64_t outer = 1, inner = 1;
+    end = end < first ? first : end;
+    for (int i = 0; i < axis; i++)
+        outer *= y->dims[i];
+    for (int i = axis + 1; i < y->rank; i++)
+        inner *= y->dims[i];
+    const float *src = gen_cpu_f32(cpu, x);
+    float *dst = gen_cpu_f32(cpu, y);
+    const int64_t ld_y = want * inner;
+    zero_rows(cpu, dst, ld_y, outer, first * inner);
+    zero_rows(cpu, dst + end * inner, ld_y, outer, (want - end) * inner);
+    if (end == first)
+        return;
+    if (axis == y->rank - 1) {
+        copy_rows(cpu, dst + first, ld_y, src + start + first, x->ld, outer, end - first);
+    } else if (gen_tensor_is_dense(x)) {
+        copy_rows(cpu, dst + first * inner, ld_y, src + (start + first) * inner, have * inner,
+                  outer, (end - first) * inner);
+    } else {
+        const int64_t width = gen_last_dim(y), rows = inner / width;
+        for (int64_t o = 0; o < outer; o++)
+            copy_rows(cpu, dst + o * ld_y + first * inner, width,
+                      src + (o * have + start + first) * rows * x->ld, x->ld, (end - first) * rows,
+                      width);
+    }
+}
+
 /* ---- upsample ---- */
 
 typedef struct upsample_job {
@@ -268,6 +324,10 @@ const gen_cpu_op gen_cpu_copy = {.supports = gen_has_no_epilogue,
                                  .measure = gen_measure_widened,
                                  .prepare = gen_prepare_widened,
                                  .run = run_copy};
+const gen_cpu_op gen_cpu_window = {.supports = gen_has_no_epilogue,
+                                   .measure = gen_measure_widened,
+                                   .prepare = gen_prepare_widened,
+                                   .run = run_window};
 const gen_cpu_op gen_cpu_concat = {.supports = gen_has_no_epilogue,
                                    .measure = gen_measure_widened,
                                    .prepare = gen_prepare_widened,

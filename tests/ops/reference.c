@@ -298,6 +298,68 @@ static void permute(const gen_node *n, double **in, double *y)
     }
 }
 
+static void window(const gen_node *n, double **in, double *y)
+{
+    const gen_tensor *x = n->inputs[0], *out = n->output;
+    const int axis = n->p.window.axis;
+    const int64_t have = x->dims[axis], want = out->dims[axis];
+    int64_t inner = 1;
+    for (int i = axis + 1; i < out->rank; i++)
+        inner *= out->dims[i];
+    for (int64_t i = 0; i < gen_tensor_elements(out); i++) {
+        const int64_t at = i / inner % want + n->p.window.start;
+        y[i] =
+            at < 0 || at >= have ? 0.0 : in[0][(i / inner / want * have + at) * inner + i % inner];
+    }
+}
+
+static void rope(const gen_node *n, double **in, double *y)
+{
+    const int64_t T = n->inputs[1]->dims[0], D = n->inputs[1]->dims[1];
+    const int64_t width = last_dim(n->output);
+    for (int64_t i = 0; i < gen_tensor_elements(n->output); i += 2) {
+        const double *angle = in[1] + i / width % T * D + i % width % D;
+        y[i] = in[0][i] * angle[0] - in[0][i + 1] * angle[1];
+        y[i + 1] = in[0][i] * angle[1] + in[0][i + 1] * angle[0];
+    }
+}
+
+/* One output of nn.h's sum: token t of T in a column of keys and values `ld` apart. */
+static double wkv_sum(gen_wkv_form form, double w, double u, const double *k, const double *v,
+                      int64_t ld, int64_t T, int64_t t)
+{
+    const int64_t L = (T + GEN_WKV_SEGMENTS - 1) / GEN_WKV_SEGMENTS, s = t / L * L;
+    const bool is_paper = form == GEN_WKV_PAPER;
+    double max = -INFINITY, num = 0.0, den = 0.0;
+    for (int pass = 0; pass < 2; pass++) /* the largest exponent, then the sums */
+        for (int64_t i = 0; i < T; i++) {
+            const double d = (double)(i < t ? t - i : i - t);
+            const bool is_near = is_paper || (i >= s && i < t);
+            const double e = i == t ? u + k[t * ld] : k[i * ld] - (is_near ? d - 1 : d) * w;
+            double q = exp(e - max);
+            if (!is_paper && i > s && i <= t)
+                q += (1.0 - exp(w)) * exp(d * w + k[i * ld] - max);
+            if (pass == 0) {
+                max = fmax(max, e);
+            } else {
+                num += q * v[i * ld];
+                den += q;
+            }
+        }
+    return num / (is_paper ? den : den + 1e-6);
+}
+
+static void wkv(const gen_node *n, double **in, double *y)
+{
+    const int64_t *d = n->output->dims, T = d[1], C = d[2];
+    for (int64_t s = 0; s < d[0]; s++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t c = 0; c < C; c++)
+                y[(s * T + t) * C + c] =
+                    wkv_sum(n->p.wkv.form, in[0][c], in[1][c], in[2] + s * T * C + c,
+                            in[3] + s * T * C + c, C, T, t);
+}
+
 static void evaluate(const gen_node *n, double **in, double *y)
 {
     const int64_t count = gen_tensor_elements(n->output);
@@ -349,6 +411,15 @@ static void evaluate(const gen_node *n, double **in, double *y)
     case GEN_OP_COPY:
         for (int64_t i = 0; i < count; i++)
             y[i] = in[0][i];
+        break;
+    case GEN_OP_WINDOW:
+        window(n, in, y);
+        break;
+    case GEN_OP_ROPE:
+        rope(n, in, y);
+        break;
+    case GEN_OP_WKV:
+        wkv(n, in, y);
         break;
     default:
         fail_msg("the reference has no op %d", (int)n->op);

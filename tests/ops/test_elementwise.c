@@ -290,6 +290,31 @@ static void affine_of_all_sizes(void **state)
         ops_check("affine", build_affine, &sizes[i], (ops_options){.tolerance = 2e-7});
 }
 
+typedef struct rope_case {
+    int heads, extra;
+    int64_t tokens, width;
+} rope_case;
+
+static void build_rope(ops_case *c, const void *arg)
+{
+    const rope_case *p = arg;
+    gen_tensor *x = operand(c, "x", p->extra, GEN_DIMS(2, p->tokens, p->heads * p->width));
+    gen_tensor *table = ops_input(c, "table", GEN_DIMS(p->tokens, p->width));
+    gen_output(c->g, gen_rope(c->g, x, p->heads, table), "y");
+}
+
+static void rope_of_all_sizes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NUM_SIZES; i++)
+        for (int heads = 1; heads < 4; heads += 2) {
+            const rope_case p = {heads, heads == 3 ? 5 : 0, sizes[i], 2 * sizes[NUM_SIZES - 1 - i]};
+            ops_check("rope", build_rope, &p, (ops_options){.tolerance = 5e-7});
+        }
+    const rope_case wide = {12, 0, 70, 128};
+    ops_check("wide rope", build_rope, &wide, (ops_options){.tolerance = 5e-7});
+}
+
 /* Long enough to be cut into several tasks, inside rows too. */
 static void build_long(ops_case *c, const void *arg)
 {
@@ -320,7 +345,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(special_values_propagate), cmocka_unit_test(binary_broadcasts),
         cmocka_unit_test(parameters_of_all_types),  cmocka_unit_test(chains_reuse_memory),
         cmocka_unit_test(glu_of_all_sizes),         cmocka_unit_test(affine_of_all_sizes),
-        cmocka_unit_test(long_rows_are_cut),
+        cmocka_unit_test(long_rows_are_cut),        cmocka_unit_test(rope_of_all_sizes),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;

@@ -1,4 +1,5 @@
-/* test_layout.c - concat, upsample, embedding, permute and copy move numbers and change none. */
+/* test_layout.c - concat, window, upsample, embedding, permute and copy move numbers and change
+ * none. */
 #include "tests/ops/ops.h"
 
 #define EXACT ((ops_options){.is_exact = true})
@@ -40,6 +41,32 @@ static void concat_joins_any_axis(void **state)
         const concat_case p = {-1, 3, {2, 9, 0}, {sizes[i], 64, 3}, 0};
         ops_check("concat channels", build_concat, &p, EXACT);
     }
+}
+
+typedef struct window_case {
+    int axis;
+    int64_t start, count;
+    int extra;
+} window_case;
+
+static void build_window(ops_case *c, const void *arg)
+{
+    const window_case *p = arg;
+    const int64_t dims[] = {2, 5, 65, 7};
+    gen_tensor *x = p->extra ? ops_strided(c, "x", p->extra, 4, dims) : ops_input(c, "x", 4, dims);
+    gen_output(c->g, gen_window(c->g, x, p->axis, p->start, p->count), "y");
+}
+
+static void window_cuts_shifts_and_pads(void **state)
+{
+    (void)state;
+    static const int64_t cuts[][2] = {{0, 3}, {1, 1}, {-1, 5}, {1, 5}, {-2, 75}, {-3, 2}, {80, 2}};
+    for (int extra = 0; extra < 6; extra += 5)
+        for (int axis = -1; axis < 4; axis++)
+            for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+                const window_case p = {axis, cuts[i][0], cuts[i][1], extra};
+                ops_check("window", build_window, &p, EXACT);
+            }
 }
 
 typedef struct upsample_case {
@@ -156,9 +183,13 @@ static void copy_makes_dense(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(concat_joins_any_axis),    cmocka_unit_test(upsample_takes_the_nearest),
-        cmocka_unit_test(embedding_widens_rows),    cmocka_unit_test(embedding_clamps_ids),
-        cmocka_unit_test(permute_moves_dimensions), cmocka_unit_test(copy_makes_dense),
+        cmocka_unit_test(window_cuts_shifts_and_pads),
+        cmocka_unit_test(concat_joins_any_axis),
+        cmocka_unit_test(upsample_takes_the_nearest),
+        cmocka_unit_test(embedding_widens_rows),
+        cmocka_unit_test(embedding_clamps_ids),
+        cmocka_unit_test(permute_moves_dimensions),
+        cmocka_unit_test(copy_makes_dense),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;

@@ -20,6 +20,7 @@
 typedef struct gen_gemm_kernels gen_gemm_kernels;           /* gemm_kernels.h */
 typedef struct gen_attention_kernels gen_attention_kernels; /* attention_kernels.h */
 typedef struct gen_winograd_kernels gen_winograd_kernels;   /* winograd_kernels.h */
+typedef struct gen_wkv_kernels gen_wkv_kernels;             /* wkv_kernels.h */
 typedef struct gen_vector_kernels gen_vector_kernels; /* vector_kernels.h: elementwise, norms */
 
 typedef struct gen_cpu_kernels {
@@ -28,6 +29,7 @@ typedef struct gen_cpu_kernels {
     const gen_attention_kernels *attention;
     const gen_winograd_kernels *winograd;
     const gen_vector_kernels *vector;
+    const gen_wkv_kernels *wkv;
 } gen_cpu_kernels;
 
 extern const gen_cpu_kernels gen_cpu_kernels_generic;

@@ -3,6 +3,7 @@
 #include "gen/cpu/kernels/gemm_kernels.h"
 #include "gen/cpu/kernels/vector_kernels.h"
 #include "gen/cpu/kernels/winograd_kernels.h"
+#include "gen/cpu/kernels/wkv_kernels.h"
 
 #define TEXT_(x) #x
 #define TEXT(x)  TEXT_(x)
@@ -15,4 +16,5 @@ const gen_cpu_kernels GEN_KERNEL_NAME(kernels, GEN_ISA) = {
     .attention = &GEN_KERNEL(attention),
     .winograd = &GEN_KERNEL(winograd),
     .vector = &GEN_KERNEL(vector),
+    .wkv = &GEN_KERNEL(wkv),
 };

@@ -108,8 +108,20 @@ GEN_INLINE void glu_loop(gen_act act, float *y, const float *x, const float *gat
     FOR_EACH_VECTOR(n, { STORE(y, vf_mul(LOAD(x), vf_act(act, LOAD(gate)))); });
 }
 
-static void glu(gen_act act, float *y, const float *x, const float *gate,
-                size_t n){WITH_CONSTANT_ACT(act, glu_loop, y, x, gate, n)}
+static void glu(gen_act act, float *y, const float *x, const float *gate, size_t n)
+{
+    WITH_CONSTANT_ACT(act, glu_loop, y, x, gate, n)
+}
+
+/* Plain C: the compiler makes the shuffles. */
+static void rotate(float *y, const float *x, const float *angles, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        const float x0 = x[i], x1 = x[i + 1], c = angles[i], s = angles[i + 1];
+        y[i] = x0 * c - x1 * s;
+        y[i + 1] = x0 * s + x1 * c;
+    }
+}
 
 /* ---- group norm ---- */
 
@@ -257,6 +269,7 @@ const gen_vector_kernels GEN_KERNEL(vector) = {
     .binary = binary,
     .binary_scalar = binary_scalar,
     .glu = glu,
+    .rotate = rotate,
     .moments = moments,
     .normalise = normalise,
     .layer_norm = layer_norm,

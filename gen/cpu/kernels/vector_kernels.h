@@ -19,6 +19,9 @@ struct gen_vector_kernels {
     /* y = x act(gate) */
     void (*glu)(gen_act act, float *y, const float *x, const float *gate, size_t n);
 
+    /* Pairs (x0, x1) become (x0 c - x1 s, x0 s + x1 c) with (c, s) the pairs of angles; n even. */
+    void (*rotate)(float *y, const float *x, const float *angles, size_t n);
+
     /* Of each of n channels over `rows` rows, ld apart, with d = x - first row: sum[c] = sum of d,
      * square[c] = sum of d^2.  Measured from a value of the channel, a large mean costs no digits.
      */
