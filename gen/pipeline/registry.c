@@ -3,10 +3,12 @@
 
 #include <string.h>
 
+#include "dit/dit.h"
 #include "unet/unet.h"
 
 static const gen_network_class *const networks[] = {
     &gen_unet_network,
+    &gen_rwkv_network,
 };
 
 const gen_network_class *gen_network_at(int i)

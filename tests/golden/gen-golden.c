@@ -28,6 +28,8 @@ static const struct kind {
     {"CLIPTextModel", golden_clip},
     {"CLIPTextModelWithProjection", golden_clip},
     {"clip_tokenizer", golden_clip_tokenizer},
+    {"DiffRWKVModel", golden_rwkv},
+    {"wkv_kernel", golden_wkv_kernel},
     {"pipeline", golden_pipeline},
     {"schedulers", golden_schedulers},
     {"torch_rng", golden_torch_rng},

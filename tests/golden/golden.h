@@ -54,6 +54,8 @@ void golden_vae_tiny(golden_fixture *f);
 void golden_taesd(golden_fixture *f); /* original files, no config */
 void golden_clip(golden_fixture *f);
 void golden_clip_tokenizer(golden_fixture *f);
+void golden_rwkv(golden_fixture *f);
+void golden_wkv_kernel(golden_fixture *f);
 void golden_schedulers(golden_fixture *f);
 void golden_torch_rng(golden_fixture *f);
 void golden_pipeline(golden_fixture *f);

@@ -1,0 +1,14 @@
+/* dit.h - backbones over sequences of tokens: transformers and their relatives.
+ *
+ * Each network is one file that reads its configuration, declares its inputs (gen/core/network.h)
+ * and records one evaluation, and ends with its entry for gen/pipeline/registry.c.  None knows of
+ * another. */
+#ifndef GEN_DIT_DIT_H
+#define GEN_DIT_DIT_H
+
+#include "gen/core/network.h"
+
+/* rwkv.c: Diffusion-RWKV, class-conditional or unconditional. */
+extern const gen_network_class gen_rwkv_network;
+
+#endif
