@@ -20,6 +20,15 @@ int gen_strength_start(gen_strength_rule rule, int num_steps, double strength)
     }
 }
 
+/* The noisiest `count` steps, which are the last ones of an inversion. */
+static void leave_out(gen_schedule *schedule, int count)
+{
+    const int front = schedule->rises ? 0 : count;
+    schedule->first += front;
+    schedule->steps += front;
+    schedule->num_steps -= count;
+}
+
 gen_status gen_schedule_cut_by(gen_schedule *schedule, gen_strength_rule rule, double strength,
                                gen_error *err)
 {
@@ -31,9 +40,7 @@ gen_status gen_schedule_cut_by(gen_schedule *schedule, gen_strength_rule rule, d
     if (start >= n)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "strength %g of %d steps leaves no step", strength,
                         n);
-    schedule->first += start;
-    schedule->steps += start;
-    schedule->num_steps -= start;
+    leave_out(schedule, start);
     return GEN_OK;
 }
 
@@ -44,15 +51,16 @@ gen_status gen_schedule_cut(gen_schedule *schedule, double strength, gen_error *
 
 gen_status gen_schedule_cut_at(gen_schedule *schedule, double kappa, gen_error *err)
 {
-    int start = 0;
-    while (start < schedule->num_steps && gen_level_kappa(schedule->steps[start].from) > kappa)
-        start++;
-    if (start == schedule->num_steps)
+    const int n = schedule->num_steps;
+    int above = 0;
+    for (int i = 0; i < n; i++) {
+        const gen_step *step = &schedule->steps[i];
+        above += gen_level_kappa(schedule->rises ? step->to : step->from) > kappa;
+    }
+    if (above == n)
         return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "noise level %g is below all %d steps of the schedule", kappa, start);
-    schedule->first += start;
-    schedule->steps += start;
-    schedule->num_steps -= start;
+                        "noise level %g is below all %d steps of the schedule", kappa, n);
+    leave_out(schedule, above);
     return GEN_OK;
 }
 

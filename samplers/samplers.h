@@ -350,6 +350,7 @@ typedef struct gen_sampler_info {
     const char *calls; /* network calls for n steps, without guidance: "n", "2n-1" */
     const char *purpose;
     bool is_stochastic; /* draws noise in its steps (by default) */
+    bool inverts;       /* walks from clean latents to their noise */
 } gen_sampler_info;
 
 /* Case, spaces, '-' and '_' do not matter.  NULL when unknown. */
@@ -388,6 +389,7 @@ typedef struct gen_schedule {
     double init_scale;   /* pure noise is multiplied by this to start */
     gen_process process; /* coordinates of the levels */
     bool has_strength;   /* made for the strength of image to image: gen_schedule_cut() keeps all */
+    bool rises;          /* walks upward: a strength keeps the first steps, not the last */
     void *memory;
 } gen_schedule;
 

@@ -166,11 +166,17 @@ static double next_kappa(const gen_schedule_request *r, const gen_grid *g, int i
     return i + 1 < g->n ? g->kappa[i + 1] : g->end;
 }
 
-/* TCD steps to the level of (1 - eta) t' without fresh noise, and from there back up to t'. */
+/* TCD steps to the level of (1 - eta) t' without fresh noise, and from there back up to t'; without
+ * a table, t' is the native number of the level. */
 static double through_kappa(const gen_schedule_request *r, const gen_grid *g, int i)
 {
+    const double to = next_kappa(r, g, i), keep = 1 - r->config->eta;
     if (r->rule != GEN_RULE_TCD)
-        return next_kappa(r, g, i);
+        return to;
+    if (!r->training && r->config->process == GEN_PROCESS_FLOW)
+        return keep * to / (1 + (1 - keep) * to);
+    if (!r->training)
+        return keep * to;
     const double next = i + 1 < g->n ? g->time[i + 1] : 0;
     return gen_training_kappa(r->training, floor((1 - r->config->eta) * next), true);
 }
@@ -216,7 +222,8 @@ static gen_status build(gen_schedule **out, const gen_schedule_request *r, const
                               .through = gen_process_level(s->process, through_kappa(r, g, i))};
     s->init_scale = start_scale(s, g, r->config);
     s->has_strength = r->params->strength > 0 && strcmp(name, "lcm") == 0;
-    if (sampler->inverts)
+    s->rises = sampler->info.inverts;
+    if (s->rises)
         invert(steps, g->n);
     *out = s;
     return GEN_OK;
@@ -268,10 +275,7 @@ static gen_status check_start(const gen_scheduler_config *config, const gen_samp
     gen_precondition unused;
     if (isfinite(kappa))
         return GEN_OK;
-    if (sampler->needs_finite_kappa)
-        return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "sampler %s works in log SNR and cannot start from pure noise",
-                        sampler->info.name);
+    GEN_TRY(gen_sampler_check_start(sampler, config->process, kappa, err));
     return gen_precondition_of(&unused, config, (gen_level){0, 1}, err);
 }
 

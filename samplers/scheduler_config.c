@@ -103,6 +103,7 @@ static void rcm(gen_scheduler_config *c)
     flow(c);
     c->network = GEN_NETWORK_CONSISTENCY;
     c->schedule = "rcm";
+    c->time_number = GEN_TIME_BF16; /* the released code casts T tau before embedding it */
     c->sigma_max = 80;
 }
 
@@ -189,6 +190,7 @@ static const struct {
     {"UniPCMultistepScheduler", "unipc", linspace},
     {"LCMScheduler", "lcm", lcm},
     {"FlowMatchEulerDiscreteScheduler", "euler", flow},
+    {"FlowMatchHeunDiscreteScheduler", "heun", flow},
     {"TCDScheduler", "tcd", tcd},
     {"EDMEulerScheduler", "euler", edm},
     {"EDMDPMSolverMultistepScheduler", "dpmpp_2m", edm},
@@ -338,6 +340,13 @@ static const word PREDICTION_WORDS[] = {
     {"sample", GEN_PREDICT_SAMPLE},   {"flow_prediction", GEN_PREDICT_FLOW},
     {"trigflow", GEN_PREDICT_V},      {NULL, 0}};
 
+/* What the network is told its times in.  Sinusoids are made in double whatever the word. */
+static const word DTYPE_WORDS[] = {{"float64", GEN_TIME_REAL},
+                                   {"float32", GEN_TIME_REAL},
+                                   {"int64", GEN_TIME_WHOLE},
+                                   {"bfloat16", GEN_TIME_BF16},
+                                   {NULL, 0}};
+
 /* The EDM classes call their F by these names. */
 static const word EDM_WORDS[] = {
     {"epsilon", GEN_PREDICT_EDM}, {"v_prediction", GEN_PREDICT_TRIGFLOW}, {NULL, 0}};
@@ -467,6 +476,9 @@ gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const c
     } else if (strcmp(key, "timestep_type") == 0) {
         const word words[] = {{"discrete", 0}, {NULL, 0}};
         GEN_TRY(find_word(words, key, value, &number, err));
+    } else if (strcmp(key, "timestep_dtype") == 0) {
+        GEN_TRY(find_word(DTYPE_WORDS, key, value, &number, err));
+        config->time_number = (gen_time_number)number;
     } else if (strcmp(key, "algorithm_type") == 0) {
         return set_algorithm(config, value, err);
     } else if (strcmp(key, "solver_type") == 0) {

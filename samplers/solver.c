@@ -54,6 +54,23 @@ bool gen_sampler_parse(const char *name, const gen_sampler **sampler, const char
     return false;
 }
 
+gen_status gen_sampler_check_start(const gen_sampler *sampler, gen_process process, double kappa,
+                                   gen_error *err)
+{
+    const bool in_kappa = sampler->is_straight && process != GEN_PROCESS_FLOW;
+    if (isfinite(kappa) || !(sampler->needs_finite_kappa || in_kappa))
+        return GEN_OK;
+    gen_fail(
+        err, GEN_ERROR_ARGUMENT,
+        "sampler %s steps in %s, which is infinite in the pure noise this schedule starts from",
+        sampler->info.name, in_kappa ? "sigma / alpha" : "log SNR");
+    if (err)
+        gen_hint(err, process == GEN_PROCESS_FLOW
+                          ? "schedule flow_table starts just below; euler and heun take any"
+                          : "ddim and euler take any schedule");
+    return GEN_ERROR_ARGUMENT;
+}
+
 /* ---- helpers -----------------------------------------------------------------------------------
  */
 
@@ -81,6 +98,19 @@ void gen_solver_noise(const gen_solver *s, gen_level level, const float *x, cons
                       float *eps)
 {
     gen_combine(eps, s->n, 2, (double[]){1 / level.sigma, -level.alpha / level.sigma},
+                (const float *[]){x, denoised});
+}
+
+double gen_solver_norm(const gen_solver *s, gen_level level)
+{
+    return s->params->schedule->process == GEN_PROCESS_FLOW ? 1 : level.alpha;
+}
+
+void gen_solver_slope(const gen_solver *s, gen_level level, const float *x, const float *denoised,
+                      float *slope)
+{
+    const double norm = gen_solver_norm(s, level);
+    gen_combine(slope, s->n, 2, (double[]){1 / level.sigma, -norm / level.sigma},
                 (const float *[]){x, denoised});
 }
 
@@ -192,11 +222,8 @@ static gen_status check_run(const gen_sampler *sampler, const gen_solve_params *
     if (p->schedule->num_steps < 1 || p->denoiser->n == 0 || p->denoiser->n % (size_t)samples != 0)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "%d steps on %zu latents of %d samples",
                         p->schedule->num_steps, p->denoiser->n, samples);
-    if (sampler->needs_finite_kappa && p->schedule->steps[0].from.alpha <= 0)
-        return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "sampler %s works in log SNR and cannot start from pure noise",
-                        sampler->info.name);
-    return GEN_OK;
+    return gen_sampler_check_start(sampler, p->schedule->process,
+                                   gen_level_kappa(p->schedule->steps[0].from), err);
 }
 
 gen_status gen_solve(const gen_sampler *sampler, const gen_solve_params *params, float *x,

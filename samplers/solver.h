@@ -32,8 +32,8 @@ struct gen_sampler {
     const char *schedule; /* its own, unless asked for another; NULL: that of the configuration */
     bool prefers_ve;      /* works in VE coordinates on VP networks, as k-diffusion does */
     bool needs_finite_kappa; /* uses lambda at the first step */
+    bool is_straight;        /* uses slopes in straight coordinates: finite kappa but for flow */
     bool has_noise_form;     /* works on eps where the configuration predicts noise */
-    bool inverts;            /* walks the schedule upward, from clean latents to noise */
     /* Why it cannot run under a configuration; NULL when it can.  May be NULL. */
     const char *(*refuse)(const gen_scheduler_config *config);
     int history;     /* earlier denoised latents a row uses: 0..2 */
@@ -63,6 +63,13 @@ gen_status gen_solver_denoise(const gen_solver *s, int i, gen_level level, doubl
 /* eps = (x - alpha D) / sigma */
 void gen_solver_noise(const gen_solver *s, gen_level level, const float *x, const float *denoised,
                       float *eps);
+/* The number that brings latents at a level into straight coordinates, X = x / norm and S = sigma /
+ * norm, where dX/dS = (X - D) / S: kappa, or the time of a flow, which stays finite in pure noise.
+ */
+double gen_solver_norm(const gen_solver *s, gen_level level);
+/* (X - D) / S at a level: noise in kappa, a velocity in the time of a flow. */
+void gen_solver_slope(const gen_solver *s, gen_level level, const float *x, const float *denoised,
+                      float *slope);
 /* The level as the noise form sees it: alpha and sigma change places. */
 gen_level gen_solver_level(const gen_solver *s, gen_level level);
 gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err);
@@ -74,6 +81,10 @@ void gen_combine(float *out, size_t n, int num, const double *c, const float *co
 
 /* Euler's step from one VE sigma to another, in place (solver_euler.c). */
 void gen_euler_ve(float *x, const float *denoised, size_t n, double from, double to);
+
+/* Can it start at kappa, which may be INFINITY, in a process?  Errors: ARGUMENT. */
+gen_status gen_sampler_check_start(const gen_sampler *sampler, gen_process process, double kappa,
+                                   gen_error *err);
 
 /* -ln kappa, the half log SNR; INFINITY at the clean end. */
 double gen_lambda(gen_level level);

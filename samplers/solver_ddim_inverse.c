@@ -27,9 +27,9 @@ const gen_sampler gen_sampler_ddim_inverse = {
              .aliases = "ddim_inversion, DDIMInverseScheduler",
              .paper = "Song et al. 2021, Denoising Diffusion Implicit Models",
              .calls = "n",
-             .purpose = "from a picture to its noise, guidance 1; DDIM leads back"},
+             .purpose = "from a picture to its noise, guidance 1; DDIM leads back",
+             .inverts = true},
     .rule = GEN_RULE_DDIM,
-    .inverts = true,
     .num_buffers = 1,
     .solve = solve,
 };

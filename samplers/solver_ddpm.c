@@ -4,10 +4,11 @@
 
 #include <math.h>
 
-/* With the effective beta = 1 - alphabar / alphabar' of a step:
- *   mean = sqrt(alphabar') beta / (1 - alphabar) x0
- *        + sqrt(1 - beta) (1 - alphabar') / (1 - alphabar) x
- *   variance = beta (1 - alphabar') / (1 - alphabar) ("small"), or beta itself ("large") */
+/* With k = alpha / alpha' and the noise a step of the forward process adds, beta = sigma^2 -
+ * k^2 sigma'^2 (of VP: 1 - alphabar / alphabar'):
+ *   mean = alpha' beta / sigma^2 x0 + k sigma'^2 / sigma^2 x
+ *   variance = beta sigma'^2 / sigma^2 ("small"), or beta itself ("large")
+ * The paper's equations, written for any alpha and sigma. */
 typedef struct posterior {
     double x0, x, small, large;
 } posterior;
@@ -15,10 +16,11 @@ typedef struct posterior {
 static posterior posterior_of(const gen_step *step)
 {
     const gen_level from = step->from, to = step->to;
-    const double keep = from.alpha * from.alpha / (to.alpha * to.alpha), beta = 1 - keep;
+    const double keep = from.alpha / to.alpha;
     const double noisy = from.sigma * from.sigma, cleaner = to.sigma * to.sigma;
+    const double beta = fmax(0, noisy - keep * keep * cleaner);
     return (posterior){.x0 = to.alpha * beta / noisy,
-                       .x = sqrt(keep) * cleaner / noisy,
+                       .x = keep * cleaner / noisy,
                        .small = fmax(beta * cleaner / noisy, 1e-20), /* the reference's floor */
                        .large = beta};
 }
@@ -39,7 +41,8 @@ static void scale_noise(const gen_solver *s, const posterior *p, float *z)
     }
 }
 
-/* The step from t = 0 adds no noise; guided diffusion draws it even so. */
+/* The step from t = 0 adds no noise; guided diffusion draws it even so.  Processes without
+ * such a time add none where they end clean. */
 static gen_status solve(gen_solver *s, float *x, gen_error *err)
 {
     float *denoised = gen_solver_buffer(s, 0), *z = gen_solver_buffer(s, 1);
@@ -49,7 +52,9 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
     for (int i = 0; i < s->num_steps; i++) {
         const gen_step *step = &s->steps[i];
         const posterior p = posterior_of(step);
-        const bool is_noisy = step->time > 0;
+        const bool ends_clean =
+            s->params->schedule->process != GEN_PROCESS_VP && step->to.sigma <= 0;
+        const bool is_noisy = step->time > 0 && !ends_clean;
         GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
         if (is_noisy || s->config->draws_at_end)
             GEN_TRY(gen_solver_draw(s, z, err));
@@ -67,7 +72,7 @@ const gen_sampler gen_sampler_ddpm = {
              .aliases = "DDPMScheduler",
              .paper = "Ho et al. 2020, Denoising Diffusion Probabilistic Models",
              .calls = "n",
-             .purpose = "noise-table models, 100 steps and more",
+             .purpose = "any model, 100 steps and more",
              .is_stochastic = true},
     .rule = GEN_RULE_DDPM,
     .num_buffers = 2,

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-/* Predict with the slope at the start, ask again at the end, take the mean of both slopes.  In VE
- * coordinates y = x / alpha the slope is dy/dkappa = (y - D) / kappa; with h = kappa' - kappa:
- *   y2 = y + h (y - D) / kappa,   y' = y + h/2 ((y - D) / kappa + (y2 - D2) / kappa')
+/* Predict with the slope at the start, ask again at the end, take the mean of both slopes, in
+ * straight coordinates X, S (solver.h); with h = S' - S:
+ *   X2 = X + h (X - D) / S,   X' = X + h/2 ((X - D) / S + (X2 - D2) / S')
  * The last step to a clean end is Euler's. */
 static gen_status solve(gen_solver *s, float *x, gen_error *err)
 {
@@ -24,10 +24,10 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
             continue;
         }
         GEN_TRY(gen_solver_denoise(s, i, to, step[1].time, predicted, second, NULL, err));
-        const double kappa = gen_level_kappa(from), next = gen_level_kappa(to);
-        const double a = (next - kappa) / (2 * kappa), b = (next - kappa) / (2 * next);
-        gen_combine(x, s->n, 4,
-                    (double[]){to.alpha / from.alpha * (1 + a), -to.alpha * a, b, -to.alpha * b},
+        const double norm = gen_solver_norm(s, from), next = gen_solver_norm(s, to);
+        const double h = to.sigma / next - from.sigma / norm;
+        const double a = h * norm / (2 * from.sigma), b = h * next / (2 * to.sigma);
+        gen_combine(x, s->n, 4, (double[]){next / norm * (1 + a), -next * a, b, -next * b},
                     (const float *[]){x, first, predicted, second});
         GEN_TRY(gen_solver_step_done(s, i, x, second, err));
     }
@@ -36,13 +36,14 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
 
 const gen_sampler gen_sampler_heun = {
     .info = {.name = "heun",
-             .aliases = "k_heun, sample_heun, HeunDiscreteScheduler",
+             .aliases = "k_heun, sample_heun, HeunDiscreteScheduler, "
+                        "FlowMatchHeunDiscreteScheduler",
              .paper = "Karras et al. 2022, Elucidating the Design Space",
              .calls = "2n-1",
-             .purpose = "noise-table models, 10 to 20 steps; accurate"},
+             .purpose = "any model, 10 to 20 steps; accurate"},
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
-    .needs_finite_kappa = true,
+    .is_straight = true,
     .num_buffers = 3,
     .solve = solve,
 };

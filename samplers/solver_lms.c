@@ -1,24 +1,31 @@
-/* solver_lms.c - linear multistep of order 4 in kappa (Adams-Bashforth for uneven steps). */
+/* solver_lms.c - linear multistep of order 4 (Adams-Bashforth for uneven steps), in kappa
+ * or the time of a flow. */
 #include "samplers/solver.h"
 
 #define ORDER 4
 
 enum { DENOISED, SLOPE }; /* buffers: denoised; then a ring of slopes */
 
-/* Integral over step i of the Lagrange polynomial that is 1 at kappa[i - j] and 0 at the other
- * points of the order.  Three-point Gauss quadrature is exact up to degree 5. */
+/* S of the straight coordinates (solver.h). */
+static double place(const gen_solver *s, gen_level level)
+{
+    return level.sigma / gen_solver_norm(s, level);
+}
+
+/* Integral over step i of the Lagrange polynomial that is 1 at S[i - j] and 0 at the other points
+ * of the order.  Three-point Gauss quadrature is exact up to degree 5. */
 static double coefficient(const gen_solver *s, int i, int j, int order)
 {
     static const double NODES[] = {-0.774596669241483377, 0, 0.774596669241483377};
     static const double WEIGHTS[] = {5 / 9.0, 8 / 9.0, 5 / 9.0};
-    const double a = gen_level_kappa(s->steps[i].from), b = gen_level_kappa(s->steps[i].to);
-    const double own = gen_level_kappa(s->steps[i - j].from);
+    const double a = place(s, s->steps[i].from), b = place(s, s->steps[i].to);
+    const double own = place(s, s->steps[i - j].from);
     double sum = 0;
     for (int q = 0; q < 3; q++) {
         const double at = (a + b) / 2 + (b - a) / 2 * NODES[q];
         double value = 1;
         for (int k = 0; k < order; k++) {
-            const double other = gen_level_kappa(s->steps[i - k].from);
+            const double other = place(s, s->steps[i - k].from);
             if (k != j)
                 value *= (at - other) / (own - other);
         }
@@ -27,19 +34,20 @@ static double coefficient(const gen_solver *s, int i, int j, int order)
     return sum * (b - a) / 2;
 }
 
-/* In VE coordinates y = x / alpha: y' = y + sum_j c_j d_{i-j},  d = (y - D) / kappa. */
+/* X' = X + sum_j c_j d_{i-j},  d = (X - D) / S. */
 static gen_status solve(gen_solver *s, float *x, gen_error *err)
 {
     float *denoised = gen_solver_buffer(s, DENOISED);
     for (int i = 0; i < s->num_steps; i++) {
         const gen_level from = s->steps[i].from, to = s->steps[i].to;
         const int order = i + 1 < ORDER ? i + 1 : ORDER;
-        double c[1 + ORDER] = {to.alpha / from.alpha};
+        const double next = gen_solver_norm(s, to);
+        double c[1 + ORDER] = {next / gen_solver_norm(s, from)};
         const float *v[1 + ORDER] = {x};
         GEN_TRY(gen_solver_denoise(s, i, from, s->steps[i].time, x, denoised, NULL, err));
-        gen_solver_noise(s, from, x, denoised, gen_solver_buffer(s, SLOPE + i % ORDER));
+        gen_solver_slope(s, from, x, denoised, gen_solver_buffer(s, SLOPE + i % ORDER));
         for (int j = 0; j < order; j++) {
-            c[1 + j] = to.alpha * coefficient(s, i, j, order);
+            c[1 + j] = next * coefficient(s, i, j, order);
             v[1 + j] = gen_solver_buffer(s, SLOPE + (i - j) % ORDER);
         }
         gen_combine(x, s->n, 1 + order, c, v);
@@ -53,10 +61,10 @@ const gen_sampler gen_sampler_lms = {
              .aliases = "k_lms, sample_lms, LMSDiscreteScheduler",
              .paper = "Crowson, k-diffusion",
              .calls = "n",
-             .purpose = "noise-table models, 30 to 50 steps"},
+             .purpose = "noise-table and flow models, 30 to 50 steps"},
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
-    .needs_finite_kappa = true,
+    .is_straight = true,
     .num_buffers = SLOPE + ORDER,
     .solve = solve,
 };

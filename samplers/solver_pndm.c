@@ -6,22 +6,20 @@
 
 #define ORDER 4
 
-enum {
-    FIRST,
-    EPS
-}; /* buffers: denoised; then a ring of noise predictions, the newest at i % ORDER */
+enum { FIRST, SLOPE }; /* buffers: denoised; then a ring of slopes, the newest at i % ORDER */
 
-/* The transfer part, exact for the eps of weights w over the ring:
- *   x' = (alpha' / alpha) x + (sigma' - sigma alpha' / alpha) eps */
+/* The transfer part, exact for a slope of weights w over the ring, in straight coordinates:
+ *   X' = X + (S' - S) slope
+ * In kappa the slope is eps, as the paper has it; a flow has its velocity. */
 static void transfer(const gen_solver *s, int i, int num, const double *w, float *x, float *out)
 {
     const gen_level from = s->steps[i].from, to = s->steps[i].to;
-    const double keep = to.alpha / from.alpha;
+    const double keep = gen_solver_norm(s, to) / gen_solver_norm(s, from);
     double c[1 + ORDER] = {keep};
     const float *v[1 + ORDER] = {x};
     for (int k = 0; k < num; k++) {
         c[1 + k] = w[k] * (to.sigma - from.sigma * keep);
-        v[1 + k] = gen_solver_buffer(s, EPS + (i + ORDER - k) % ORDER);
+        v[1 + k] = gen_solver_buffer(s, SLOPE + (i + ORDER - k) % ORDER);
     }
     gen_combine(out, s->n, 1 + num, c, v);
 }
@@ -29,17 +27,17 @@ static void transfer(const gen_solver *s, int i, int num, const double *w, float
 /* Step 0: the second prediction stands in the ring where that of step -1 would. */
 static gen_status start(gen_solver *s, float *x, gen_error *err)
 {
-    float *denoised = gen_solver_buffer(s, FIRST), *ahead = gen_solver_buffer(s, EPS + ORDER);
-    float *second = gen_solver_buffer(s, EPS + ORDER - 1);
+    float *denoised = gen_solver_buffer(s, FIRST), *ahead = gen_solver_buffer(s, SLOPE + ORDER);
+    float *second = gen_solver_buffer(s, SLOPE + ORDER - 1);
     GEN_TRY(gen_solver_denoise(s, 0, s->steps[0].from, s->steps[0].time, x, denoised, NULL, err));
-    gen_solver_noise(s, s->steps[0].from, x, denoised, gen_solver_buffer(s, EPS));
+    gen_solver_slope(s, s->steps[0].from, x, denoised, gen_solver_buffer(s, SLOPE));
     transfer(s, 0, 1, (double[]){1}, x, ahead);
     if (s->num_steps == 1) {
         memcpy(x, ahead, s->n * sizeof *x);
         return gen_solver_step_done(s, 0, x, denoised, err);
     }
     GEN_TRY(gen_solver_denoise(s, 0, s->steps[0].to, s->steps[1].time, ahead, denoised, NULL, err));
-    gen_solver_noise(s, s->steps[0].to, ahead, denoised, second);
+    gen_solver_slope(s, s->steps[0].to, ahead, denoised, second);
     transfer(s, 0, 2, (double[]){0.5, 0.5}, x, x);
     return gen_solver_step_done(s, 0, x, denoised, err);
 }
@@ -58,7 +56,7 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
         const gen_step *step = &s->steps[i];
         const int order = i < ORDER - 1 ? i : ORDER - 1;
         GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
-        gen_solver_noise(s, step->from, x, denoised, gen_solver_buffer(s, EPS + i % ORDER));
+        gen_solver_slope(s, step->from, x, denoised, gen_solver_buffer(s, SLOPE + i % ORDER));
         transfer(s, i, order + 1, WEIGHTS[order], x, x);
         GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
     }
@@ -70,9 +68,9 @@ const gen_sampler gen_sampler_pndm = {
              .aliases = "plms, PNDMScheduler",
              .paper = "Liu et al. 2022, Pseudo Numerical Methods",
              .calls = "n+1",
-             .purpose = "noise-table models, 25 to 50 steps"},
+             .purpose = "noise-table and flow models, 25 to 50 steps"},
     .rule = GEN_RULE_DDIM,
-    .needs_finite_kappa = true,
-    .num_buffers = EPS + ORDER + 1,
+    .is_straight = true,
+    .num_buffers = SLOPE + ORDER + 1,
     .solve = solve,
 };

@@ -5,16 +5,17 @@
 #include <math.h>
 
 /* With s the level of time (1 - eta) t':
- *   x_s = alpha_s x0 + sigma_s eps,  x' = (alpha'/alpha_s) x_s + sqrt(1 - (alpha'/alpha_s)^2) z
- * x0 is not clipped.  The last step goes to t = 0 and takes no noise. */
+ *   x_s = alpha_s x0 + sigma_s eps,  u = alpha'/alpha_s,  x' = u x_s + sqrt(sigma'^2 - u^2
+ * sigma_s^2) z x0 is not clipped.  The last step goes to t = 0 and takes no noise. */
 static void row(const gen_solver *s, int i, gen_row *r)
 {
     const gen_level from = s->steps[i].from, to = s->steps[i].to, low = s->steps[i].through;
     const bool is_last = i + 1 == s->num_steps;
     const double up = to.alpha / low.alpha, eps = up * low.sigma / from.sigma;
+    const double kept = up * low.sigma, fresh = to.sigma * to.sigma - kept * kept;
     *r = (gen_row){.x = eps,
                    .unclipped = up * low.alpha - from.alpha * eps,
-                   .noise = is_last ? 0 : sqrt(fmax(0, 1 - up * up)) * s->config->s_noise,
+                   .noise = is_last ? 0 : sqrt(fmax(0, fresh)) * s->config->s_noise,
                    .draws = s->config->eta > 0 && !is_last};
 }
 

@@ -141,18 +141,21 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
     const gen_network_shape shape = {count, g->height, g->width, g->num_tokens};
     const size_t n = g->members[0].n;
     gen_precondition c = {.input = 1, .skip = 0, .output = 1};
+    double time = at->time;
     gen_plan *plan;
     if (g->poll)
         GEN_TRY(g->poll(g->poll_self, err));
-    if (g->gives_x0)
-        GEN_TRY(gen_precondition_at(&c, g->prediction_type, g->process, at->level, err));
+    if (g->gives_x0) {
+        GEN_TRY(gen_precondition_of(&c, g->config, at->level, err));
+        time = gen_time_rounded(g->config->time_number, time);
+    }
     GEN_TRY(gen_network_plan(&plan, g->plans, g->network, &shape, err));
-    GEN_TRY(set_inputs(g, plan, x, c.input, at->time, members, count, err));
+    GEN_TRY(set_inputs(g, plan, x, c.input, time, members, count, err));
     GEN_TRY(gen_plan_run(plan, err));
     GEN_TRY(gen_plan_get_output(plan, "sample_out", g->batch, err));
     if (!all_finite(g->batch, n * (size_t)count)) {
         char name[192];
-        GEN_TRY(set_inputs(g, plan, x, c.input, at->time, members, count, err));
+        GEN_TRY(set_inputs(g, plan, x, c.input, time, members, count, err));
         GEN_TRY(gen_plan_trace(plan, name, sizeof name, err));
         return gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite",
                         at->step + 1, at->num_steps, name[0] ? name : "sample_out");

@@ -58,10 +58,9 @@ typedef struct gen_denoise_group {
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];
     float time_ids[GEN_MAX_TIME_IDS];
-    double guidance_scale;               /* for networks that embed it */
-    bool gives_x0;                       /* members estimate clean latents of the sampler's x */
-    gen_prediction_type prediction_type; /* of the network, then; and its process */
-    gen_process process;
+    double guidance_scale;              /* for networks that embed it */
+    bool gives_x0;                      /* members estimate clean latents of the sampler's x, */
+    const gen_scheduler_config *config; /*   then by what this says of the network; borrowed */
     /* Called before each run of the network; not OK stops. */
     gen_status (*poll)(void *self, gen_error *err);
     void *poll_self;

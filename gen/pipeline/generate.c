@@ -159,7 +159,8 @@ static gen_status start_from_image(job *j, gen_error *err)
         (status = vary_noise(j, j->noise, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
-    gen_schedule_add_noise(j->schedule, 0, j->x, j->noise, j->x, j->n);
+    if (!j->schedule->rises) /* an inversion starts at the picture itself */
+        gen_schedule_add_noise(j->schedule, 0, j->x, j->noise, j->x, j->n);
     trace_value(j, "start_latents", 0, j->x, j->n);
 done:
     gen_free(pixels);
@@ -240,16 +241,13 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     const gen_denoiser *branches[GEN_MAX_BRANCHES] = {
         &g->members[0], j->sampling.is_guided ? &g->members[1] : NULL, NULL};
     if (!j->sampling.is_guided) /* one branch, whatever the scale */
-        return gen_prediction_new(&j->prediction, branches[0], j->sampling.config.prediction_type,
-                                  j->sampling.config.process, err);
+        return gen_prediction_of(&j->prediction, branches[0], &j->sampling.config, err);
     g->gives_x0 = j->sampling.guidance_takes_x0;
-    g->prediction_type = j->sampling.config.prediction_type;
-    g->process = j->sampling.config.process;
+    g->config = &j->sampling.config;
     GEN_TRY(gen_guidance_new(&j->guidance, &j->sampling.guidance, branches, err));
     if (g->gives_x0)
         return GEN_OK;
-    return gen_prediction_new(&j->prediction, j->guidance, j->sampling.config.prediction_type,
-                              j->sampling.config.process, err);
+    return gen_prediction_of(&j->prediction, j->guidance, &j->sampling.config, err);
 }
 
 static gen_status run_steps(job *j, gen_error *err)

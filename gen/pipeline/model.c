@@ -168,11 +168,15 @@ static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
 
 static gen_status read_defaults(const gen_model *m, gen_model_defaults *d, gen_error *err)
 {
-    const bool is_lcm = strcmp(m->scheduler.class_name, "LCMScheduler") == 0;
+    const bool is_distilled = m->scheduler.network == GEN_NETWORK_CONSISTENCY ||
+                              strcmp(m->scheduler.sampler, "lcm") == 0 ||
+                              strcmp(m->scheduler.sampler, "tcd") == 0;
     *d = (gen_model_defaults){.steps = 20, .guidance_scale = 7.5};
-    if (m->network.traits.guidance_dim || is_lcm)
+    if (m->network.traits.guidance_dim || is_distilled)
         *d = (gen_model_defaults){.steps = 4,
                                   .guidance_scale = m->network.traits.guidance_dim ? 8.5 : 1.0};
+    if (m->scheduler.recommended_scale > 0)
+        d->guidance_scale = m->scheduler.recommended_scale;
     const json_t *own = m->files->index ? gen_json_get(m->files->index, "gen") : NULL;
     if (!json_is_object(own))
         return GEN_OK;

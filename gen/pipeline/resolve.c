@@ -75,20 +75,41 @@ static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, gen_err
     return GEN_OK;
 }
 
-/* What the network predicts, when the caller knows it better than the model. */
+/* What the network predicts, when the caller knows it better than the model: for networks of noise
+ * tables and of flows, which differ in nothing else.  The others' predictions belong to their
+ * scheduler, which has to say so. */
+static gen_status set_prediction(gen_scheduler_config *c, gen_prediction_type type, gen_error *err)
+{
+    if (type == c->prediction_type)
+        return GEN_OK;
+    if (c->process == GEN_PROCESS_VE || c->network != GEN_NETWORK_MEAN ||
+        type >= GEN_PREDICT_REVERSE_FLOW) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "prediction: %s does not go with the scheduler of this model%s%s, which makes it "
+                 "%s",
+                 gen_prediction_name(type), *c->class_name ? ", " : "", c->class_name,
+                 gen_prediction_name(c->prediction_type));
+        return gen_hint(err, "change scheduler_config.json instead");
+    }
+    if (type == GEN_PREDICT_FLOW)
+        c->process = GEN_PROCESS_FLOW;
+    else if (type != GEN_PREDICT_SAMPLE && c->process == GEN_PROCESS_FLOW)
+        c->process = GEN_PROCESS_VP;
+    c->prediction_type = type;
+    return GEN_OK;
+}
+
 static gen_status resolve_prediction(gen_sampling *s, gen_generate_params *p, gen_error *err)
 {
     gen_scheduler_config *c = &s->config;
+    gen_prediction_type type;
     if (p->prediction_type) {
-        if (!gen_prediction_parse(p->prediction_type, &c->prediction_type)) {
+        if (!gen_prediction_parse(p->prediction_type, &type)) {
             gen_fail(err, GEN_ERROR_ARGUMENT, "prediction: \"%s\" is not known",
                      p->prediction_type);
             return gen_hint(err, "there are: epsilon, v_prediction, flow_prediction, sample");
         }
-        if (c->prediction_type == GEN_PREDICT_FLOW)
-            c->process = GEN_PROCESS_FLOW;
-        else if (c->prediction_type != GEN_PREDICT_SAMPLE && c->process == GEN_PROCESS_FLOW)
-            c->process = GEN_PROCESS_VP;
+        GEN_TRY(set_prediction(c, type, err));
     }
     p->prediction_type = gen_prediction_name(c->prediction_type);
     return GEN_OK;
@@ -293,6 +314,7 @@ gen_status gen_sampling_schedule(gen_schedule **out, const gen_sampling *s,
         .timesteps = p->timesteps,
         .num_timesteps = (int)p->num_timesteps,
         .image_seq_len = s->height * s->width / 4,
+        .strength = p->init_image ? p->strength : 0,
     };
     return gen_schedule_new(out, &s->config, &params, err);
 }
@@ -304,8 +326,8 @@ static gen_status check_schedule(const gen_sampling *s, gen_generate_params *p, 
     gen_precondition unused;
     GEN_TRY(gen_sampling_schedule(&schedule, s, p, err));
     p->scheduler = schedule->name;
-    const gen_status status = gen_precondition_at(&unused, s->config.prediction_type,
-                                                  s->config.process, schedule->steps[0].from, err);
+    const gen_status status =
+        gen_precondition_of(&unused, &s->config, schedule->steps[0].from, err);
     gen_schedule_free(schedule);
     return status;
 }
@@ -336,6 +358,12 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
     GEN_TRY(check_ranges(p, err));
     GEN_TRY(gen_sampling_resolve_method(s, p, err));
     GEN_TRY(resolve_guidance(s, p, m, err));
+    if (gen_sampler_info_of(s->sampler)->inverts && !p->init_image) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "sampler: %s walks from a picture to its noise, and there is no start picture",
+                 p->sampler);
+        return gen_hint(err, "from a prompt alone: ddim");
+    }
     return check_schedule(s, p, err);
 }
 

@@ -43,9 +43,12 @@ static const struct {
      "gen: guidance: dual needs a model with a second condition beside the prompt"},
     {"-m MODEL --scheduler flow cat", 2, "gen: schedule flow is not for noise-table models\n"},
     {"-m MODEL --prediction flow --sampler dpmpp_2m --scheduler flow cat", 2,
-     "gen: sampler dpmpp_2m works in log SNR and cannot start from pure noise\n"},
+     "gen: sampler dpmpp_2m steps in log SNR, which is infinite in the pure noise this "
+     "schedule starts from\n  hint: schedule flow_table "},
     {"-m MODEL --prediction flow --scheduler trailing cat", 2,
      "gen: schedule trailing is not for rectified-flow models\n"},
+    {"-m MODEL --sampler ddim_inverse cat", 2,
+     "gen: sampler: ddim_inverse walks from a picture to its noise, and there is no start "},
     {"-m MODEL --shift 3 cat", 2, "gen: shift: for flow models only, this one predicts "},
     {"-m MODEL --sigmas 1,2 cat", 2, "gen: schedule "},
     {"-m MODEL --timesteps 1000,1 cat", 2, "gen: timesteps: 1000 is out of range (0..999)\n"},
@@ -77,7 +80,8 @@ static const struct {
     {"plot schedule -W 100 -o x.png", 2, "gen: width: 100 is out of range (200..8000)\n"},
     {"plot schedule -o x.gif", 2, "gen: x.gif: \".gif\" is no picture format gen writes"},
     {"plot schedule --family wan --scheduler flow_uniform -o x.png", 2,
-     "gen: sampler unipc works in log SNR and cannot start from pure noise\n"},
+     "gen: sampler unipc steps in log SNR, which is infinite in the pure noise this "
+     "schedule starts from\n  hint: schedule flow_table "},
     {"plot schedule -m none -o x.png", 4, "gen: none: No such file"},
     {"plot schedule -o /proc/none/x.svg", 7, "gen: /proc/none/x.svg: cannot be written"},
     {"plot schedule -o /proc/none/x.png", 7, "gen: /proc/none/x.png: cannot be written"},

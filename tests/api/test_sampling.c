@@ -163,6 +163,10 @@ static void ranges(void **state)
         PARAMS(.apg_parallel = -1),
         PARAMS(.variation_strength = 2),
         PARAMS(.prediction_type = "none"),
+        PARAMS(.prediction_type = "reverse_flow"),
+        PARAMS(.prediction_type = "edm"),
+        PARAMS(.prediction_type = "bridge_velocity"),
+        PARAMS(.sampler = "ddim_inverse"),
         PARAMS(.guidance = "none"),
         PARAMS(.guidance = "dual"),
     };

@@ -182,6 +182,7 @@ static gen_status configure(run *r, gen_error *err)
     if (strstr(scheduler, "ddim_sample_loop"))
         r->sampler = gen_sampler_find("ddim");
     r->unit = 1;
+    r->config.time_number = GEN_TIME_REAL; /* the stand-in takes times as they come */
     if (strcmp(class_name, "SCMScheduler") == 0) {
         json_t *middle = json_object_get(args, "intermediate_timesteps");
         json_t *first = json_object_get(args, "max_timesteps");

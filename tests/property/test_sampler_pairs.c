@@ -289,10 +289,11 @@ static void nonsense_is_refused_with_the_reason(void **state)
     sd.timestep_spacing = GEN_SPACING_TRAILING;
     check_refused(&sd, "ddim", NULL, "epsilon prediction cannot start from pure noise");
     sd.prediction_type = GEN_PREDICT_V;
-    check_refused(&sd, "pndm", NULL, "log SNR");
+    check_refused(&sd, "pndm", NULL, "steps in sigma / alpha, which is infinite");
 
     gen_scheduler_config flow = config_of("FlowMatchEulerDiscreteScheduler");
-    check_refused(&flow, "dpmpp_2m", "flow", "works in log SNR and cannot start from pure noise");
+    check_refused(&flow, "dpmpp_2m", "flow",
+                  "steps in log SNR, which is infinite in the pure noise");
     check_refused(&flow, "unipc", "flow_uniform", "log SNR");
     check_refused(&flow, "euler", "lcm", "not for rectified-flow models");
 
@@ -301,6 +302,45 @@ static void nonsense_is_refused_with_the_reason(void **state)
     check_refused(&noise, "dpmpp_2m", NULL, "cannot end clean");
     EXPECT_OK(gen_scheduler_config_set_bool(&noise, "predict_x0", false, &err));
     check_refused(&noise, "unipc", NULL, "cannot end clean");
+}
+
+/* Inverting starts at the picture: a strength keeps the cleanest steps. */
+static void a_strength_of_an_inversion(void **state)
+{
+    const gen_scheduler_config c = stable_diffusion(true);
+    const gen_schedule_params p = {.sampler = gen_sampler_find("ddim_inverse"), .num_steps = 10};
+    gen_schedule *s;
+    (void)state;
+    EXPECT_OK(gen_schedule_new(&s, &c, &p, &err));
+    const double kappa = gen_level_kappa(s->steps[3].to);
+    EXPECT_OK(gen_schedule_cut(s, 0.6, &err));
+    assert_int_equal(s->num_steps, 6);
+    assert_int_equal(s->first, 0);
+    EXPECT_OK(gen_schedule_cut_at(s, kappa, &err));
+    assert_int_equal(s->num_steps, 4);
+    EXPECT_BETWEEN(s->steps[0].from.sigma, 0, 0);
+    gen_schedule_free(s);
+}
+
+/* TCD's two halves of a step, on a process without a table. */
+static void tcd_runs_on_flow(void **state)
+{
+    gen_scheduler_config c = config_of("FlowMatchEulerDiscreteScheduler");
+    gen_schedule *s;
+    (void)state;
+    c.eta = 0.3;
+    EXPECT_OK(gen_schedule_new(
+        &s, &c, &(gen_schedule_params){.sampler = gen_sampler_find("tcd"), .num_steps = 4}, &err));
+    for (int i = 0; i < 3; i++) /* down to 1 - eta of the next time */
+        EXPECT_BETWEEN(s->steps[i].through.sigma / s->steps[i].to.sigma, 0.7 - 1e-12, 0.7 + 1e-12);
+    gen_schedule_free(s);
+    for (int eta = 0; eta < 2; eta++) {
+        c.eta = eta * 0.5;
+        float x[3];
+        run(&c, "tcd", NULL, x);
+        for (int k = 0; k < 3; k++)
+            EXPECT_BETWEEN(x[k], -1.5, 2.1);
+    }
 }
 
 /* Each class of the configuration runs its own sampler on its own schedule. */
@@ -320,6 +360,7 @@ static void classes_run_their_own_samplers(void **state)
         "LCMScheduler",
         "TCDScheduler",
         "FlowMatchEulerDiscreteScheduler",
+        "FlowMatchHeunDiscreteScheduler",
         "EDMEulerScheduler",
         "EDMDPMSolverMultistepScheduler",
         "CMStochasticIterativeScheduler",
@@ -365,6 +406,8 @@ int main(void)
         cmocka_unit_test(learned_variance_has_the_fixed_ones_as_ends),
         cmocka_unit_test(ddpm_is_ddim_with_eta_one),
         cmocka_unit_test(nonsense_is_refused_with_the_reason),
+        cmocka_unit_test(a_strength_of_an_inversion),
+        cmocka_unit_test(tcd_runs_on_flow),
         cmocka_unit_test(classes_run_their_own_samplers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,23 +30,32 @@ static gen_scheduler_config options(void)
 }
 
 /* |numerical - exact| at the end of num steps. */
-static double ode_error(const char *sampler, gen_scheduler_config config, int num)
+static double ode_error(const char *sampler, gen_process process, gen_scheduler_config config,
+                        int num)
 {
     gen_schedule s;
-    make_schedule(&s, GEN_PROCESS_VE, 10, 0.1, num);
+    make_schedule(&s, process, 10, 0.1, num);
     gen_denoiser toy = {.n = 1, .denoise = toy_denoise};
     toy.self = &toy;
     const gen_solve_params p = {.denoiser = &toy, .schedule = &s, .config = &config};
-    float x = 20;
+    const float start = (float)(20 * s.steps[0].from.alpha);
+    float x = start;
     EXPECT_OK(gen_solve(gen_sampler_find(sampler), &p, &x, &err));
-    const double exact = toy_exact(20, s.steps[0].from, s.steps[num - 1].to);
+    const double exact = toy_exact(start, s.steps[0].from, s.steps[num - 1].to);
     free(s.steps);
     return fabs(x - exact);
 }
 
+static double order_in(const char *sampler, gen_process process, gen_scheduler_config config,
+                       int num)
+{
+    return log2(ode_error(sampler, process, config, num) /
+                ode_error(sampler, process, config, 2 * num));
+}
+
 static double order_with(const char *sampler, gen_scheduler_config config, int num)
 {
-    return log2(ode_error(sampler, config, num) / ode_error(sampler, config, 2 * num));
+    return order_in(sampler, GEN_PROCESS_VE, config, num);
 }
 
 static double order_of(const char *sampler, int num)
@@ -67,6 +76,44 @@ static void solvers_converge_at_their_order(void **state)
     EXPECT_BETWEEN(order_of("dpmpp_3m", 16), 2.3, 3.1);
     EXPECT_BETWEEN(order_of("lms", 16), 3, 4.1);
     EXPECT_BETWEEN(order_of("pndm", 32), 1.95, 2.1);
+}
+
+/* The straight solvers step in the time of a flow, not in kappa. */
+static void solvers_converge_at_their_order_in_flow_time(void **state)
+{
+    (void)state;
+    EXPECT_BETWEEN(order_in("euler", GEN_PROCESS_FLOW, options(), 128), 0.95, 1.05);
+    EXPECT_BETWEEN(order_in("heun", GEN_PROCESS_FLOW, options(), 64), 1.9, 2.1);
+    /* its error changes sign on the way down, to what f32 latents hold */
+    EXPECT_BETWEEN(ode_error("lms", GEN_PROCESS_FLOW, options(), 16), 0, 5e-4);
+    EXPECT_BETWEEN(ode_error("lms", GEN_PROCESS_FLOW, options(), 64), 0, 1e-5);
+    EXPECT_BETWEEN(order_in("pndm", GEN_PROCESS_FLOW, options(), 64), 1.8, 2.2);
+}
+
+/* A long first step out of pure noise: in kappa, whose start is infinite or nearly, none of these
+ * would come near the data. */
+static void flow_starts_in_pure_noise(void **state)
+{
+    static const char *const samplers[] = {"euler", "heun", "lms", "pndm", "ddim"};
+    (void)state;
+    for (size_t k = 0; k < sizeof samplers / sizeof samplers[0]; k++) {
+        gen_scheduler_config c;
+        gen_schedule *s;
+        gen_denoiser toy = {.n = 1, .denoise = toy_denoise};
+        float x = 1.5f;
+        toy.self = &toy;
+        EXPECT_OK(gen_scheduler_config_init(&c, "FlowMatchEulerDiscreteScheduler", &err));
+        EXPECT_OK(gen_schedule_new(&s, &c,
+                                   &(gen_schedule_params){.sampler = gen_sampler_find(samplers[k]),
+                                                          .schedule = "flow_uniform",
+                                                          .num_steps = 40},
+                                   &err));
+        const gen_solve_params p = {.denoiser = &toy, .schedule = s, .config = &c};
+        EXPECT_BETWEEN(s->steps[0].from.alpha, 0, 0);
+        EXPECT_OK(gen_solve(gen_sampler_find(samplers[k]), &p, &x, &err));
+        EXPECT_BETWEEN(x, 1.05 - 0.06, 1.05 + 0.06); /* mu + s 1.5 */
+        gen_schedule_free(s);
+    }
 }
 
 /* The other orders and forms of the exponential integrators. */
@@ -181,11 +228,16 @@ static void crossing_processes_changes_nothing(void **state)
     static const char *const samplers[] = {"euler", "ddim", "heun", "dpmpp_2m",
                                            "unipc", "lms",  "pndm", "dpmpp_3m"};
     for (size_t k = 0; k < sizeof samplers / sizeof samplers[0]; k++) {
-        const double reference =
-            end_of(GEN_PREDICT_SAMPLE, GEN_PROCESS_VE, GEN_PROCESS_VE, samplers[k]);
+        const bool has_flow_time = strcmp(samplers[k], "heun") == 0 ||
+                                   strcmp(samplers[k], "lms") == 0 ||
+                                   strcmp(samplers[k], "pndm") == 0;
         for (int type = 0; type < GEN_NUM_PREDICTIONS; type++)
             for (int trained = 0; trained < GEN_NUM_PROCESSES; trained++)
                 for (int sampled = 0; sampled < GEN_NUM_PROCESSES; sampled++) {
+                    const gen_process own = has_flow_time && sampled == GEN_PROCESS_FLOW
+                                                ? GEN_PROCESS_FLOW
+                                                : GEN_PROCESS_VE;
+                    const double reference = end_of(GEN_PREDICT_SAMPLE, own, own, samplers[k]);
                     const double end = end_of((gen_prediction_type)type, (gen_process)trained,
                                               (gen_process)sampled, samplers[k]);
                     EXPECT_BETWEEN(end, reference - 1e-5, reference + 1e-5);
@@ -270,6 +322,9 @@ static void stochastic_solvers_reach_the_data(void **state)
     check_distribution("ddim", toy_denoise, GEN_PROCESS_VP, 0.5, 300, 0.01);
     check_distribution("ddim", toy_denoise, GEN_PROCESS_VP, 1, 300, 0.02);
     check_distribution("ddpm", toy_denoise, GEN_PROCESS_VP, 0, 300, 0.02);
+    check_distribution("ddpm", toy_denoise, GEN_PROCESS_VE, 0, 300, 0.02);
+    check_distribution("ddpm", toy_denoise, GEN_PROCESS_FLOW, 0, 300, 0.02);
+    check_distribution("ddim", toy_denoise, GEN_PROCESS_FLOW, 1, 300, 0.02);
     check_distribution("euler_a", toy_denoise, GEN_PROCESS_VE, 1, 300, 0.02);
     check_distribution("dpmpp_2m_sde", toy_denoise, GEN_PROCESS_VP, 0, 300, 0.01);
     check_distribution("euler_a", toy_denoise, GEN_PROCESS_FLOW, 1, 300, 0.02);
@@ -355,6 +410,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(solvers_converge_at_their_order),
+        cmocka_unit_test(solvers_converge_at_their_order_in_flow_time),
+        cmocka_unit_test(flow_starts_in_pure_noise),
         cmocka_unit_test(forms_converge_at_their_order),
         cmocka_unit_test(crossing_processes_changes_nothing),
         cmocka_unit_test(levels_cross_and_return),
