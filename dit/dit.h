@@ -11,4 +11,8 @@
 /* rwkv.c: Diffusion-RWKV, class-conditional or unconditional. */
 extern const gen_network_class gen_rwkv_network;
 
+/* wan.c: Wan 2.1 and 2.2, text to video and image to video; the second reads the settings of the
+ * original code. */
+extern const gen_network_class gen_wan_network, gen_wan_original_network;
+
 #endif

@@ -262,6 +262,16 @@ bool gen_has(gen_scope scope, const char *name)
     return gen_scope_find(scope, name) != NULL;
 }
 
+static gen_tensor *tensor_of(gen_graph *g, gen_weight *w)
+{
+    static const int64_t one = 1;
+    gen_tensor *t = new_tensor(g, GEN_KIND_WEIGHT, w->dtype, w->rank ? w->rank : 1,
+                               w->rank ? w->dims : &one, w->name);
+    if (!t->is_poisoned)
+        t->weight = w;
+    return t;
+}
+
 gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name)
 {
     const gen_scope full = gen_sub(scope, name);
@@ -279,12 +289,22 @@ gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name)
                               w->file_name, gen_dtype_name(w->dtype));
     w->is_used = true;
     g->file = w->file;
-    static const int64_t one = 1;
-    gen_tensor *t = new_tensor(g, GEN_KIND_WEIGHT, w->dtype, w->rank ? w->rank : 1,
-                               w->rank ? w->dims : &one, full.path);
-    if (!t->is_poisoned)
-        t->weight = w;
-    return t;
+    return tensor_of(g, w);
+}
+
+gen_tensor *gen_kernel_tensor(gen_graph *g, gen_scope scope, const int64_t kernel[4], int tap)
+{
+    char found[128], expected[128];
+    gen_tensor *t = gen_weight_tensor(g, scope, "weight");
+    if (t->is_poisoned)
+        return t;
+    const int64_t dims[5] = {t->dims[0], kernel[0], kernel[1], kernel[2], kernel[3]};
+    if (gen_tensor_elements(t) != dims[0] * dims[1] * dims[2] * dims[3] * dims[4])
+        return gen_graph_fail(g, scope.path, GEN_ERROR_MODEL, "weight %s, expected %s",
+                              gen_shape_string(found, sizeof found, t->rank, t->dims),
+                              gen_shape_string(expected, sizeof expected, 5, dims));
+    gen_weight *w = gen_weights_kernel(scope.weights, t->weight, kernel, tap);
+    return w ? tensor_of(g, w) : out_of_memory(g);
 }
 
 gen_tensor *gen_constant(gen_graph *g, gen_scope w, const char *name)

@@ -218,6 +218,9 @@ gen_tensor *gen_graph_fail(gen_graph *g, const char *path, gen_status status, co
                            ...) GEN_PRINTF(4, 5);
 /* A weight as a node input; poisoned and reported when missing.  The shape is checked by the op. */
 gen_tensor *gen_weight_tensor(gen_graph *g, gen_scope scope, const char *name);
+/* The kernel of frame `tap` of scope.weight, which is [Co,Ci,kt,kh,kw] or the same numbers in
+ * another shape; kernel is {Ci,kt,kh,kw}.  A weight [Co,Ci,kh,kw]. */
+gen_tensor *gen_kernel_tensor(gen_graph *g, gen_scope scope, const int64_t kernel[4], int tap);
 /* A constant of the network that no file holds, such as a table of positions: a weight `name` of
  * the whole set, whatever the scope of w, that lives as long as the set.  NULL when it is not there
  * yet; gen_constant_new() makes it of values [dims...] (gen_malloc), which it takes over.  The name

@@ -97,6 +97,44 @@ static const rule vae_rules[] = {
 static const rule tiny_encoder_rules[] = {{"#", "encoder.layers.$0"}, END_OF_RULES};
 static const rule tiny_decoder_rules[] = {{"#", "decoder.layers.$m"}, END_OF_RULES};
 
+/* Wan: the original code, whose second and third norm change places. */
+static const rule wan_self_attention[] = {
+    {"q", "to_q"}, {"k", "to_k"}, {"v", "to_v"}, {"o", "to_out.0"}, END_OF_RULES,
+};
+
+static const rule wan_cross_attention[] = {
+    {"q", "to_q"},
+    {"k", "to_k"},
+    {"v", "to_v"},
+    {"o", "to_out.0"},
+    {"k_img", "add_k_proj"},
+    {"v_img", "add_v_proj"},
+    {"norm_k_img", "norm_added_k"},
+    END_OF_RULES,
+};
+
+static const rule wan_rules[] = {
+    {"text_embedding.0", "condition_embedder.text_embedder.linear_1"},
+    {"text_embedding.2", "condition_embedder.text_embedder.linear_2"},
+    {"time_embedding.0", "condition_embedder.time_embedder.linear_1"},
+    {"time_embedding.2", "condition_embedder.time_embedder.linear_2"},
+    {"time_projection.1", "condition_embedder.time_proj"},
+    {"img_emb.proj.0", "condition_embedder.image_embedder.norm1"},
+    {"img_emb.proj.1", "condition_embedder.image_embedder.ff.net.0.proj"},
+    {"img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"},
+    {"img_emb.proj.4", "condition_embedder.image_embedder.norm2"},
+    {"img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"},
+    {"blocks.#.modulation", "blocks.$0.scale_shift_table"},
+    {"blocks.#.self_attn", "blocks.$0.attn1", wan_self_attention},
+    {"blocks.#.cross_attn", "blocks.$0.attn2", wan_cross_attention},
+    {"blocks.#.norm3", "blocks.$0.norm2"},
+    {"blocks.#.ffn.0", "blocks.$0.ffn.net.0.proj"},
+    {"blocks.#.ffn.2", "blocks.$0.ffn.net.2"},
+    {"head.head", "proj_out"},
+    {"head.modulation", "scale_shift_table"},
+    END_OF_RULES,
+};
+
 static const rule open_clip_block[] = {
     {"ln_1", "layer_norm1"},
     {"ln_2", "layer_norm2"},
@@ -147,6 +185,14 @@ static const place places[] = {
     {GEN_PART_TEXT_ENCODER_2, "conditioner.embedders.0.model."},
     {GEN_PART_TEXT_ENCODER_2, "text_encoders.clip_g.transformer."},
     {GEN_PART_TEXT_ENCODER_2, "text_encoder_2."},
+    {GEN_PART_TRANSFORMER, "model.diffusion_model."},
+    {GEN_PART_TRANSFORMER, "diffusion_model."},
+    {GEN_PART_TRANSFORMER, "transformer."},
+    {GEN_PART_TRANSFORMER, "model."},
+    {GEN_PART_TRANSFORMER, "net."},
+    {GEN_PART_TRANSFORMER, "module."},
+    {GEN_PART_TRANSFORMER, "ema."},
+    {GEN_PART_TRANSFORMER, ""},
 };
 
 static const struct {
@@ -166,6 +212,9 @@ static const struct {
     {GEN_PART_TEXT_ENCODER, "token_embedding.weight", 2},
     {GEN_PART_TEXT_ENCODER_2, "text_model.embeddings.token_embedding.weight", 2},
     {GEN_PART_TEXT_ENCODER_2, "token_embedding.weight", 2},
+    {GEN_PART_TRANSFORMER, "patch_embedding.weight", 5},
+    {GEN_PART_TRANSFORMER, "patch_embedding.weight", 2},
+    {GEN_PART_TRANSFORMER, "in_blocks.0.att.key.weight", 2},
 };
 
 /* Leftovers of training and of other programs that files in use carry: never loaded, never
@@ -197,6 +246,8 @@ static const char *const ignored_names[] = {
     "visual.*",
     "cond_stage_model.model.visual.*",
     "model_mean_type",
+    "freqs",
+    "net.freqs",
 };
 static const char *const ignored_endings[] = {".position_ids", ".attn_mask", ".logit_scale"};
 
@@ -259,7 +310,7 @@ static const rule *find_rule(const rule *rules, const char *name, int *numbers, 
 /* What the rules have to know of a file. */
 typedef struct layout {
     const char *prefix[GEN_NUM_PARTS]; /* NULL: the part is not there */
-    const rule *vae_rules;
+    const rule *vae_rules, *transformer_rules;
     int blocks_per_stage;
     int vae_levels;
     const char *label_name;
@@ -276,6 +327,8 @@ static const rule *rules_of(const layout *l, gen_part part)
     case GEN_PART_TEXT_ENCODER:
     case GEN_PART_TEXT_ENCODER_2:
         return text_rules;
+    case GEN_PART_TRANSFORMER:
+        return l->transformer_rules;
     default:
         return NULL;
     }
@@ -344,6 +397,9 @@ static void find_layout(layout *l, const gen_weights *file, gen_part whole)
     const char *vae = l->prefix[GEN_PART_VAE];
     if (vae && find_in(file, vae, "3.conv.0.weight"))
         l->vae_rules = find_in(file, vae, "0.weight") ? tiny_encoder_rules : tiny_decoder_rules;
+    const char *tokens = l->prefix[GEN_PART_TRANSFORMER];
+    if (tokens && find_in(file, tokens, "time_projection.1.weight"))
+        l->transformer_rules = wan_rules;
     measure(l, file);
 }
 

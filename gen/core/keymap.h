@@ -17,6 +17,7 @@ typedef enum gen_part {
     GEN_PART_VAE,
     GEN_PART_TEXT_ENCODER,
     GEN_PART_TEXT_ENCODER_2,
+    GEN_PART_TRANSFORMER, /* a network over tokens */
     GEN_NUM_PARTS,
     GEN_PART_OTHER = GEN_NUM_PARTS /* a component without a table: names stay as they are */
 } gen_part;

@@ -61,13 +61,14 @@ gen_tensor *gen_project(gen_graph *g, gen_scope w, gen_tensor *x)
     return linear(g, w, x, true);
 }
 
-gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options o)
+/* bias: NULL where there is none. */
+static gen_tensor *conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_tensor *k, gen_tensor *bias,
+                          gen_conv2d_options o)
 {
-    gen_tensor *in[3] = {x, gen_weight_tensor(g, w, "weight"), NULL}, *bad;
+    gen_tensor *in[3] = {x, k, bias}, *bad;
     char a[128], b[128];
-    if (gen_any_poisoned(2, in, &bad))
+    if (gen_any_poisoned(3, in, &bad))
         return bad;
-    const gen_tensor *k = in[1];
     if (x->rank != 4 || k->rank < 2 || !has_rank(k, 4 < k->rank ? 4 : k->rank) ||
         k->dims[1] != x->dims[3])
         return gen_graph_fail(g, w.path, GEN_ERROR_MODEL, "weight %s, input %s", SHAPE(a, k),
@@ -80,13 +81,59 @@ gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_opti
         return gen_graph_fail(g, w.path, GEN_ERROR_ARGUMENT,
                               "kernel %" PRId64 "x%" PRId64 " is larger than the padded input %s",
                               kh, kw, SHAPE(b, x));
-    in[2] = vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional);
     const int64_t dims[4] = {x->dims[0], h / stride + 1, v / stride + 1, k->dims[0]};
     gen_node *n;
-    gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, in[2] ? 3 : 2, in, 4, dims, &n);
+    gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, bias ? 3 : 2, in, 4, dims, &n);
     n->p.conv2d = o;
     n->p.conv2d.stride = (int)stride;
     return y;
+}
+
+gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options o)
+{
+    gen_tensor *k = gen_weight_tensor(g, w, "weight");
+    if (k->is_poisoned)
+        return k;
+    return conv2d(g, w, x, k, vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional), o);
+}
+
+gen_tensor *gen_conv3d(gen_graph *g, gen_scope w, const int kernel[3], gen_tensor *x,
+                       gen_conv2d_options o)
+{
+    char shape[128];
+    if (x->is_poisoned)
+        return x;
+    if (x->rank != 4 || x->dims[0] < kernel[0])
+        return gen_graph_fail(g, w.path, GEN_ERROR_INTERNAL, "a convolution over %d frames of %s",
+                              kernel[0], SHAPE(shape, x));
+    const int64_t dims[4] = {x->dims[3], kernel[0], kernel[1], kernel[2]};
+    gen_tensor *y = NULL;
+    for (int tap = 0; tap < kernel[0]; tap++) {
+        gen_tensor *k = gen_kernel_tensor(g, w, dims, tap), *bias = NULL;
+        if (!k->is_poisoned && tap == 0)
+            bias = vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional);
+        gen_tensor *part =
+            conv2d(g, w, gen_rows(g, x, tap, x->dims[0] - kernel[0] + 1), k, bias, o);
+        y = y ? gen_add(g, y, part) : part;
+    }
+    return gen_name(g, w, y);
+}
+
+gen_tensor *gen_rows(gen_graph *g, gen_tensor *x, int64_t start, int64_t count)
+{
+    char shape[128];
+    int64_t dims[GEN_MAX_RANK], rows = 1;
+    if (x->is_poisoned || (start == 0 && count == x->dims[0]))
+        return x;
+    if (x->rank < 2 || start < 0 || count < 1 || start > x->dims[0] - count)
+        return gen_graph_fail(g, x->name, GEN_ERROR_INTERNAL,
+                              "entries %" PRId64 "..%" PRId64 " of %s", start, start + count - 1,
+                              SHAPE(shape, x));
+    memcpy(dims, x->dims, sizeof dims);
+    dims[0] = count;
+    for (int i = 1; i < x->rank - 1; i++)
+        rows *= dims[i];
+    return gen_graph_view(g, x, x->rank, dims, start * rows * x->ld, x->ld);
 }
 
 static gen_tensor *norm(gen_graph *g, gen_op op, gen_scope w, gen_tensor *x, int groups, float eps)

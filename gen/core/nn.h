@@ -25,6 +25,15 @@ typedef gen_conv2d_params gen_conv2d_options;
         .stride = 2, .pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1})
 gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options options);
 
+/* Convolution over frames, without padding in time: x [F+kt-1,H,W,Ci], W [Co,Ci,kt,kh,kw] (or any
+ * shape of as many elements), kernel {kt,kh,kw} -> [F,H',W',Co].  It is recorded as kt convolutions
+ * of views of x, added up. */
+gen_tensor *gen_conv3d(gen_graph *g, gen_scope w, const int kernel[3], gen_tensor *x,
+                       gen_conv2d_options options);
+
+/* `count` entries of the first dimension from `start` on: a view. */
+gen_tensor *gen_rows(gen_graph *g, gen_tensor *x, int64_t start, int64_t count);
+
 /* Mean and biased variance over all positions and C/groups channels of one sample. */
 gen_tensor *gen_group_norm(gen_graph *g, gen_scope w, gen_tensor *x, int groups, float eps);
 

@@ -2,6 +2,7 @@
 #include "gen/core/weights.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@ typedef struct entry {
     gen_weight weight; /* first: a gen_weight of this set is an entry */
     uint64_t hash;
     bool owns_data;
+    int tap, num_taps; /* of weight.whole */
 } entry;
 
 typedef struct mapping {
@@ -46,6 +48,12 @@ gen_status gen_weights_new(gen_weights **out, gen_error *err)
     return GEN_OK;
 }
 
+/* Are its numbers a copy of its own, there only while somebody needs them? */
+static bool is_copied_kernel(const gen_weight *w)
+{
+    return w->whole && ((const entry *)(const void *)w)->num_taps > 1;
+}
+
 static void drop_prepared(gen_weight *weight, const void *owner)
 {
     for (gen_prepared **link = &weight->prepared; *link;) {
@@ -67,7 +75,7 @@ void gen_weights_free(gen_weights *weights)
         return;
     for (size_t i = 0; i < weights->count; i++) {
         drop_prepared(&weights->entries[i]->weight, NULL);
-        if (weights->entries[i]->owns_data)
+        if (weights->entries[i]->owns_data || is_copied_kernel(&weights->entries[i]->weight))
             gen_free((void *)(uintptr_t)weights->entries[i]->weight.data);
     }
     for (mapping *m = weights->mappings, *next; m; m = next) {
@@ -238,6 +246,47 @@ const char *gen_weights_note(const gen_weights *weights, const char *key)
     return NULL;
 }
 
+/* ---- kernels of convolutions over frames ---------------------------------------------------- */
+
+gen_weight *gen_weights_kernel(gen_weights *weights, gen_weight *whole, const int64_t kernel[4],
+                               int tap)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s[%d]", whole->name, tap);
+    gen_weight *w = gen_weights_find(weights, name);
+    if (w)
+        return w;
+    const int64_t dims[4] = {whole->dims[0], kernel[0], kernel[2], kernel[3]};
+    const bool is_shared = kernel[1] == 1;
+    if (gen_weights_add(weights, name, whole->file, whole->file_name, whole->dtype, 4, dims,
+                        is_shared ? whole->data : NULL, whole->size / (size_t)kernel[1], false,
+                        NULL))
+        return NULL;
+    w = gen_weights_find(weights, name);
+    entry *e = (entry *)(void *)w;
+    w->whole = whole;
+    w->is_used = whole->is_used = true;
+    w->is_mapped = is_shared && whole->is_mapped;
+    e->tap = tap;
+    e->num_taps = (int)kernel[1];
+    return w;
+}
+
+/* Gathers the numbers of a kernel that lie apart in the whole: [Co * Ci][taps][kh * kw]. */
+static gen_status copy_kernel(gen_weight *w, gen_error *err)
+{
+    const entry *e = (const entry *)(const void *)w;
+    const size_t rows = (size_t)(w->dims[0] * w->dims[1]), size = w->size / rows;
+    const char *from = (const char *)w->whole->data + (size_t)e->tap * size;
+    char *to = gen_malloc(w->size);
+    if (!to)
+        return gen_no_memory(err, w->name, w->size);
+    for (size_t i = 0; i < rows; i++)
+        memcpy(to + i * size, from + i * size * (size_t)e->num_taps, size);
+    w->data = to;
+    return GEN_OK;
+}
+
 /* ---- finite numbers ------------------------------------------------------------------------- */
 
 /* Several numbers at once in a 64-bit word: with everything but the exponents masked off, adding
@@ -292,6 +341,8 @@ gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err)
 {
     enum { STRETCH = 1 << 14 };
     exponent_bits bits;
+    if (is_copied_kernel(weight) && !weight->data && weight->whole->data)
+        GEN_TRY(copy_kernel(weight, err));
     if (weight->is_checked || !weight->data || !exponents_of(weight->dtype, &bits)) {
         weight->is_checked = true;
         return GEN_OK;
@@ -316,8 +367,14 @@ gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err)
     return GEN_OK;
 }
 
-void gen_weight_drop_pages(const gen_weight *weight)
+void gen_weight_drop_pages(gen_weight *weight)
 {
+    if (is_copied_kernel(weight)) {
+        gen_free((void *)(uintptr_t)weight->data);
+        weight->data = NULL;
+        gen_weight_drop_pages(weight->whole);
+        return;
+    }
     if (!weight->is_mapped || weight->size == 0)
         return;
     /* Whole pages, those shared with neighbours included: they come back from the file. */

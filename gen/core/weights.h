@@ -39,6 +39,7 @@ typedef struct gen_weight {
     bool is_ignored;            /* known leftovers: never reported */
     bool is_checked;            /* found finite */
     bool is_mapped;             /* data lies in a read-only file mapping */
+    struct gen_weight *whole;   /* not NULL: made by gen_weights_kernel() */
     gen_prepared *prepared;
 } gen_weight;
 
@@ -57,6 +58,13 @@ gen_status gen_weights_add(gen_weights *weights, const char *name, const char *f
 /* NULL when there is none. */
 gen_weight *gen_weights_find(const gen_weights *weights, const char *name);
 
+/* The kernel of frame `tap` of a convolution over frames: whole [Co,Ci,kt,kh,kw], of whatever rank,
+ * seen as kernel = {Ci,kt,kh,kw}, gives [Co,Ci,kh,kw].  The caller has checked the number of
+ * elements.  It shares the data of `whole` where it can; else it has none before
+ * gen_weight_check_finite() and loses them with gen_weight_drop_pages().  NULL: no memory. */
+gen_weight *gen_weights_kernel(gen_weights *weights, gen_weight *whole, const int64_t kernel[4],
+                               int tap);
+
 size_t gen_weights_count(const gen_weights *weights);
 gen_weight *gen_weights_at(const gen_weights *weights, size_t i); /* in order of addition */
 
@@ -70,13 +78,14 @@ gen_status gen_weights_set_note(gen_weights *weights, const char *key, const cha
                                 gen_error *err);
 const char *gen_weights_note(const gen_weights *weights, const char *key);
 
-/* All elements finite?  Float types only, true for others.  Checked once, then remembered.
- * Errors: MODEL, naming file, tensor and index. */
+/* All elements finite?  Float types only, true for others.  Checked once, then remembered. Backends
+ * call it before they read the data: a weight that is a part of another is copied out here.
+ * Errors: MODEL, naming file, tensor and index; MEMORY. */
 gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err);
 
 /* Tells the system that the file pages of this weight are not needed any more (a packed form has
  * taken their place).  Reading them later still works. */
-void gen_weight_drop_pages(const gen_weight *weight);
+void gen_weight_drop_pages(gen_weight *weight);
 
 /* The prepared form of owner and layout, or NULL. */
 gen_prepared *gen_weight_prepared(const gen_weight *weight, const void *owner, uint64_t layout);

@@ -27,7 +27,7 @@ static const struct {
 enum { NUM_FOLDERS = sizeof component_folders / sizeof component_folders[0] };
 
 static const char *const part_names[GEN_NUM_PARTS] = {"unet", "vae", "text_encoder",
-                                                      "text_encoder_2"};
+                                                      "text_encoder_2", "transformer"};
 
 /* ---- paths ---------------------------------------------------------------------------------- */
 
@@ -231,6 +231,9 @@ static gen_part part_of_class(const char *class_name)
         {"CLIPTextModel", GEN_PART_TEXT_ENCODER},
         {"CLIPTextModelWithProjection", GEN_PART_TEXT_ENCODER},
         {"CLIPModel", GEN_PART_TEXT_ENCODER},
+        {"WanTransformer3DModel", GEN_PART_TRANSFORMER},
+        {"WanModel", GEN_PART_TRANSFORMER},
+        {"DiffRWKVModel", GEN_PART_TRANSFORMER},
     };
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (strcmp(classes[i].class_name, class_name) == 0)

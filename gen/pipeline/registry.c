@@ -9,6 +9,8 @@
 static const gen_network_class *const networks[] = {
     &gen_unet_network,
     &gen_rwkv_network,
+    &gen_wan_network,
+    &gen_wan_original_network,
 };
 
 const gen_network_class *gen_network_at(int i)

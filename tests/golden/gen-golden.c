@@ -30,6 +30,8 @@ static const struct kind {
     {"clip_tokenizer", golden_clip_tokenizer},
     {"DiffRWKVModel", golden_rwkv},
     {"wkv_kernel", golden_wkv_kernel},
+    {"WanTransformer3DModel", golden_wan},
+    {"WanModel", golden_wan},
     {"pipeline", golden_pipeline},
     {"schedulers", golden_schedulers},
     {"torch_rng", golden_torch_rng},

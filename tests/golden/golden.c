@@ -221,6 +221,33 @@ float *golden_load_nhwc(golden_fixture *f, const char *name, int64_t dims[4])
     return out;
 }
 
+/* Frames and rows of a clip in that order are the rows of a picture. */
+static void picture_of_clip(int64_t nhwc[4], const int64_t nfhwc[5])
+{
+    const int64_t d[4] = {nfhwc[0], nfhwc[1] * nfhwc[2], nfhwc[3], nfhwc[4]};
+    memcpy(nhwc, d, sizeof d);
+}
+
+float *golden_load_video(golden_fixture *f, const char *name, int64_t dims[5])
+{
+    const gen_weight *w = require(f, name);
+    if (!w)
+        return NULL;
+    if (w->rank != 5) {
+        golden_fail(f, "\"%s\" has rank %d, expected 5", name, w->rank);
+        return NULL;
+    }
+    const int64_t d[5] = {w->dims[0], w->dims[2], w->dims[3], w->dims[4], w->dims[1]};
+    int64_t nhwc[4];
+    float *in = golden_load(f, name), *out = golden_alloc(f, golden_count(w), sizeof *out);
+    if (!in || !out)
+        return NULL;
+    picture_of_clip(nhwc, d);
+    golden_nhwc_from_nchw(out, in, nhwc);
+    memcpy(dims, d, sizeof d);
+    return out;
+}
+
 /* ---- comparing ------------------------------------------------------------------------------ */
 
 void golden_mark(golden_fixture *f, const char *name)
@@ -329,6 +356,30 @@ bool golden_compare_nhwc(golden_fixture *f, const char *name, const float *value
     return compare(f, name, values, NULL, d, (size_t)(d[0] * d[1] * d[2] * d[3]), tolerance);
 }
 
+bool golden_compare_video(golden_fixture *f, const char *name, const float *values,
+                          const int64_t d[5], double tolerance)
+{
+    const gen_weight *w = require(f, name);
+    if (!w)
+        return false;
+    if (w->rank != 5 || w->dims[0] != d[0] || w->dims[1] != d[4] || w->dims[2] != d[1] ||
+        w->dims[3] != d[2] || w->dims[4] != d[3]) {
+        char expected[128], found[128];
+        golden_fail(f, "%s is %s as frames of pixels, expected %s", name,
+                    gen_shape_string(found, sizeof found, 5, d),
+                    gen_shape_string(expected, sizeof expected, w->rank, w->dims));
+        return false;
+    }
+    const size_t n = golden_count(w);
+    int64_t nhwc[4];
+    float *plain = golden_alloc(f, n, sizeof *plain);
+    if (!plain)
+        return false;
+    picture_of_clip(nhwc, d);
+    golden_nchw_from_nhwc(plain, values, nhwc);
+    return golden_compare(f, name, plain, n, tolerance);
+}
+
 bool golden_compare_i64(golden_fixture *f, const char *name, const int64_t *values, size_t n)
 {
     const int64_t *expected = golden_load_i64(f, name);
@@ -381,6 +432,18 @@ gen_weights *golden_open_weights(golden_fixture *f, const char *sub)
     return NULL;
 }
 
+gen_weights *golden_part(golden_fixture *f, gen_weights *file, gen_part part)
+{
+    gen_weights *weights = NULL;
+    gen_error err = {0};
+    if (!golden_ok(f, gen_weights_new(&weights, &err), &err))
+        return NULL;
+    if (golden_ok(f, gen_keymap_add(weights, file, part, &err), &err))
+        return weights;
+    gen_weights_free(weights);
+    return NULL;
+}
+
 /* ---- finding the first difference ----------------------------------------------------------- */
 
 unsigned golden_plan_flags(const golden_fixture *f)
@@ -408,8 +471,11 @@ static bool activation_fits(golden_fixture *f, gen_plan *plan, const gen_tensor 
     if (!values || gen_plan_get(plan, t, values, NULL) != GEN_OK)
         return true;
     int64_t nhwc[4];
-    const bool is_image = w->rank == 4;
-    if (is_image) {
+    const bool is_image = w->rank == 4 || w->rank == 5;
+    if (w->rank == 5) {
+        picture_of_clip(
+            nhwc, (const int64_t[]){w->dims[0], w->dims[2], w->dims[3], w->dims[4], w->dims[1]});
+    } else if (is_image) {
         const int64_t d[4] = {w->dims[0], w->dims[2], w->dims[3], w->dims[1]};
         memcpy(nhwc, d, sizeof nhwc);
     }

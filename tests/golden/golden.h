@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "gen/core/json.h"
+#include "gen/core/keymap.h"
 #include "gen/core/plan.h"
 #include "gen/core/weights.h"
 
@@ -56,6 +57,7 @@ void golden_clip(golden_fixture *f);
 void golden_clip_tokenizer(golden_fixture *f);
 void golden_rwkv(golden_fixture *f);
 void golden_wkv_kernel(golden_fixture *f);
+void golden_wan(golden_fixture *f);
 void golden_schedulers(golden_fixture *f);
 void golden_torch_rng(golden_fixture *f);
 void golden_pipeline(golden_fixture *f);
@@ -88,6 +90,8 @@ double *golden_load_f64(golden_fixture *f, const char *name);
 int64_t *golden_load_i64(golden_fixture *f, const char *name);
 /* An image or latent [N,C,H,W] of the file as [N,H,W,C]; dims (may be NULL) receives N,H,W,C. */
 float *golden_load_nhwc(golden_fixture *f, const char *name, int64_t dims[4]);
+/* A clip [N,C,F,H,W] as [N,F,H,W,C]. */
+float *golden_load_video(golden_fixture *f, const char *name, int64_t dims[5]);
 
 void golden_nchw_from_nhwc(float *out, const float *in, const int64_t nhwc[4]);
 void golden_nhwc_from_nchw(float *out, const float *in, const int64_t nhwc[4]);
@@ -102,6 +106,9 @@ bool golden_compare_f64(golden_fixture *f, const char *name, const double *value
 /* The same for values [N,H,W,C] against a tensor [N,C,H,W]. */
 bool golden_compare_nhwc(golden_fixture *f, const char *name, const float *values,
                          const int64_t nhwc[4], double tolerance);
+/* The same for values [N,F,H,W,C] against a tensor [N,C,F,H,W]. */
+bool golden_compare_video(golden_fixture *f, const char *name, const float *values,
+                          const int64_t nfhwc[5], double tolerance);
 /* Whole numbers, exactly. */
 bool golden_compare_i64(golden_fixture *f, const char *name, const int64_t *values, size_t n);
 /* For comparisons made by the kind's own means (token ids of a cases file): counts one, and fails
@@ -115,6 +122,9 @@ void golden_mark(golden_fixture *f, const char *name);
 gen_weights *golden_open_weights(golden_fixture *f, const char *sub);
 /* The same for one file. */
 gen_weights *golden_open_file(golden_fixture *f, const char *path);
+/* The tensors of a part of `file` under the names of the models; NULL after recording a failure.
+ * They borrow the data of `file`. */
+gen_weights *golden_part(golden_fixture *f, gen_weights *file, gen_part part);
 
 /* 0, or GEN_PLAN_KEEP_ALL while locating. */
 unsigned golden_plan_flags(const golden_fixture *f);

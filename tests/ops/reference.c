@@ -468,7 +468,9 @@ static void fill_weight(reference *r, const gen_tensor *t)
 {
     const size_t count = (size_t)gen_tensor_elements(t);
     float *wide = malloc((count + 1) * sizeof *wide);
+    gen_error err = {0};
     assert_non_null(wide);
+    EXPECT_OK(gen_weight_check_finite(t->weight, &err)); /* brings the data of a kernel */
     gen_to_f32(wide, t->weight->data, t->weight->dtype, count);
     for (size_t i = 0; i < count; i++)
         r->memory[t->id][i] = (double)wide[i];

@@ -1,4 +1,6 @@
 /* test_conv2d.c - convolutions of all kernels, strides, paddings and epilogues, direct and fast. */
+#include <stdlib.h>
+
 #include "tests/ops/ops.h"
 
 typedef struct conv_case {
@@ -160,12 +162,109 @@ static void large_images(void **state)
     check((conv_case){.h = 40, .w = 40, .ci = 100, .co = 130, .kh = 1, .kw = 1});
 }
 
+typedef struct frames_case {
+    int kernel[3], flat; /* flat: the weight is stored as [Co,Ci*kt*kh*kw] */
+    int64_t frames, h, w, ci, co;
+    gen_dtype dtype;
+} frames_case;
+
+static void build_frames(ops_case *c, const void *arg)
+{
+    const frames_case *p = arg;
+    const int *k = p->kernel;
+    if (p->flat)
+        ops_weight(c, "conv.weight", p->dtype, 0.0, 0.2,
+                   GEN_DIMS(p->co, p->ci * k[0] * k[1] * k[2]));
+    else
+        ops_weight(c, "conv.weight", p->dtype, 0.0, 0.2, GEN_DIMS(p->co, p->ci, k[0], k[1], k[2]));
+    ops_weight(c, "conv.bias", GEN_F32, 0.0, 1.0, GEN_DIMS(p->co));
+    gen_tensor *x = ops_input(c, "x", GEN_DIMS(p->frames, p->h, p->w, p->ci));
+    const gen_conv2d_options options = {.stride = 1, .pad_top = k[1] / 2, .pad_left = k[2] / 2};
+    gen_output(c->g, gen_conv3d(c->g, ops_scope(c, "conv"), k, x, options), "y");
+}
+
+/* The sum over frames, rows, columns and channels, written down. */
+static double frames_sum(const frames_case *p, const float *w, const float *x, const int64_t at[4])
+{
+    const int *k = p->kernel;
+    double sum = 0;
+    for (int t = 0; t < k[0]; t++)
+        for (int i = 0; i < k[1]; i++)
+            for (int j = 0; j < k[2]; j++) {
+                const int64_t row = at[1] + i - k[1] / 2, col = at[2] + j - k[2] / 2;
+                if (row < 0 || row >= p->h || col < 0 || col >= p->w)
+                    continue;
+                for (int64_t c = 0; c < p->ci; c++)
+                    sum += (double)w[(((at[3] * p->ci + c) * k[0] + t) * k[1] + i) * k[2] + j] *
+                           (double)x[(((at[0] + t) * p->h + row) * p->w + col) * p->ci + c];
+            }
+    return sum;
+}
+
+static void check_frames(const frames_case *p)
+{
+    gen_error err = {0};
+    gen_backend *backend = NULL;
+    gen_plan *plan = NULL;
+    ops_case c;
+    ops_case_init(&c);
+    const ops_config config = {.level = ops_backend_under_test()->levels[0], .num_threads = 2};
+    EXPECT_OK(ops_backend_under_test()->open(&backend, &config, &err));
+    EXPECT_OK(gen_plan_new(&plan, ops_record(&c, build_frames, p), backend, 0, &err));
+    const gen_tensor *y = gen_graph_find(gen_plan_graph(plan), "y", 0);
+    const gen_weight *w = gen_weights_find(c.weights, "conv.weight");
+    const gen_weight *b = gen_weights_find(c.weights, "conv.bias");
+    const size_t n = (size_t)gen_tensor_elements(y), count = w->size / gen_dtype_size(w->dtype);
+    float *out = malloc(n * sizeof *out), *wide = malloc(count * sizeof *wide);
+    assert_non_null(out);
+    assert_non_null(wide);
+    gen_to_f32(wide, w->data, w->dtype, count);
+    ops_set_inputs(&c, plan);
+    EXPECT_OK(gen_plan_run(plan, &err));
+    EXPECT_OK(gen_plan_get_output(plan, "y", out, &err));
+    for (size_t i = 0; i < n; i++) {
+        int64_t at[4], rest = (int64_t)i;
+        for (int d = 3; d >= 0; d--) {
+            at[d] = rest % y->dims[d];
+            rest /= y->dims[d];
+        }
+        const double expected =
+            frames_sum(p, wide, c.inputs[0].data, at) + (double)((const float *)b->data)[at[3]];
+        if (!(fabs((double)out[i] - expected) < 1e-4))
+            fail_msg("conv3d at %zu: %g, expected %g", i, (double)out[i], expected);
+    }
+    free(out);
+    free(wide);
+    gen_plan_free(plan);
+    gen_weights_drop_prepared(c.weights, backend);
+    backend->fns->close(backend);
+    ops_case_free(&c);
+}
+
+static void convolution_over_frames(void **state)
+{
+    (void)state;
+    static const frames_case cases[] = {
+        {{3, 3, 3}, 0, 5, 6, 7, 8, 19, GEN_F32},   {{3, 3, 3}, 0, 3, 9, 8, 16, 32, GEN_BF16},
+        {{3, 1, 1}, 0, 4, 5, 3, 24, 40, GEN_F16},  {{1, 3, 3}, 0, 2, 5, 6, 3, 16, GEN_F32},
+        {{1, 2, 2}, 1, 2, 6, 4, 10, 24, GEN_BF16}, {{2, 2, 2}, 1, 3, 4, 4, 5, 6, GEN_F32},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ops_check("conv3d", build_frames, &cases[i], (ops_options){.tolerance = 1e-5});
+        check_frames(&cases[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_channels),  cmocka_unit_test(all_image_sizes),
-        cmocka_unit_test(all_kernels),   cmocka_unit_test(resized_input),
-        cmocka_unit_test(all_epilogues), cmocka_unit_test(large_images),
+        cmocka_unit_test(all_channels),
+        cmocka_unit_test(all_image_sizes),
+        cmocka_unit_test(all_kernels),
+        cmocka_unit_test(resized_input),
+        cmocka_unit_test(all_epilogues),
+        cmocka_unit_test(large_images),
+        cmocka_unit_test(convolution_over_frames),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;
