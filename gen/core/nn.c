@@ -61,13 +61,13 @@ gen_tensor *gen_project(gen_graph *g, gen_scope w, gen_tensor *x)
     return linear(g, w, x, true);
 }
 
-/* bias: NULL where there is none. */
-static gen_tensor *conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_tensor *k, gen_tensor *bias,
+/* k is the kernel, scope.bias is added unless has_no_bias. */
+static gen_tensor *conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_tensor *k, bool has_no_bias,
                           gen_conv2d_options o)
 {
-    gen_tensor *in[3] = {x, k, bias}, *bad;
+    gen_tensor *in[3] = {x, k, NULL}, *bad;
     char a[128], b[128];
-    if (gen_any_poisoned(3, in, &bad))
+    if (gen_any_poisoned(2, in, &bad))
         return bad;
     if (x->rank != 4 || k->rank < 2 || !has_rank(k, 4 < k->rank ? 4 : k->rank) ||
         k->dims[1] != x->dims[3])
@@ -81,9 +81,11 @@ static gen_tensor *conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_tensor *
         return gen_graph_fail(g, w.path, GEN_ERROR_ARGUMENT,
                               "kernel %" PRId64 "x%" PRId64 " is larger than the padded input %s",
                               kh, kw, SHAPE(b, x));
+    if (!has_no_bias)
+        in[2] = vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional);
     const int64_t dims[4] = {x->dims[0], h / stride + 1, v / stride + 1, k->dims[0]};
     gen_node *n;
-    gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, bias ? 3 : 2, in, 4, dims, &n);
+    gen_tensor *y = gen_graph_append(g, GEN_OP_CONV2D, w.path, in[2] ? 3 : 2, in, 4, dims, &n);
     n->p.conv2d = o;
     n->p.conv2d.stride = (int)stride;
     return y;
@@ -91,10 +93,7 @@ static gen_tensor *conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_tensor *
 
 gen_tensor *gen_conv2d(gen_graph *g, gen_scope w, gen_tensor *x, gen_conv2d_options o)
 {
-    gen_tensor *k = gen_weight_tensor(g, w, "weight");
-    if (k->is_poisoned)
-        return k;
-    return conv2d(g, w, x, k, vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional), o);
+    return conv2d(g, w, x, gen_weight_tensor(g, w, "weight"), false, o);
 }
 
 gen_tensor *gen_conv3d(gen_graph *g, gen_scope w, const int kernel[3], gen_tensor *x,
@@ -109,11 +108,8 @@ gen_tensor *gen_conv3d(gen_graph *g, gen_scope w, const int kernel[3], gen_tenso
     const int64_t dims[4] = {x->dims[3], kernel[0], kernel[1], kernel[2]};
     gen_tensor *y = NULL;
     for (int tap = 0; tap < kernel[0]; tap++) {
-        gen_tensor *k = gen_kernel_tensor(g, w, dims, tap), *bias = NULL;
-        if (!k->is_poisoned && tap == 0)
-            bias = vector_weight(g, w, "bias", k->dims[0], o.bias_is_optional);
-        gen_tensor *part =
-            conv2d(g, w, gen_rows(g, x, tap, x->dims[0] - kernel[0] + 1), k, bias, o);
+        gen_tensor *part = conv2d(g, w, gen_rows(g, x, tap, x->dims[0] - kernel[0] + 1),
+                                  gen_kernel_tensor(g, w, dims, tap), tap > 0, o);
         y = y ? gen_add(g, y, part) : part;
     }
     return gen_name(g, w, y);
@@ -136,18 +132,19 @@ gen_tensor *gen_rows(gen_graph *g, gen_tensor *x, int64_t start, int64_t count)
     return gen_graph_view(g, x, x->rank, dims, start * rows * x->ld, x->ld);
 }
 
-static gen_tensor *norm(gen_graph *g, gen_op op, gen_scope w, gen_tensor *x, int groups, float eps)
+static const char *const weight_and_bias[2] = {"weight", "bias"};
+
+/* names: of the weight and the bias, as many as the norm has. */
+static gen_tensor *norm(gen_graph *g, gen_op op, gen_scope w, const char *const *names, int count,
+                        gen_tensor *x, int groups, float eps)
 {
     if (x->is_poisoned)
         return x;
     const int64_t c = last_dim(x);
     gen_tensor *in[3] = {x, NULL, NULL};
     int num_inputs = 1;
-    if (w.weights) {
-        const char *const names[2] = {"weight", "bias"};
-        for (int i = 0; i < (op == GEN_OP_RMS_NORM ? 1 : 2); i++)
-            in[num_inputs++] = vector_weight(g, w, names[i], c, false);
-    }
+    for (int i = 0; w.weights && i < count; i++)
+        in[num_inputs++] = vector_weight(g, w, names[i], c, false);
     gen_node *n;
     gen_tensor *y = gen_graph_append(g, op, w.path, num_inputs, in, x->rank, x->dims, &n);
     n->p.norm.groups = groups;
@@ -164,17 +161,23 @@ gen_tensor *gen_group_norm(gen_graph *g, gen_scope w, gen_tensor *x, int groups,
         return gen_graph_fail(g, w.path, GEN_ERROR_MODEL,
                               "%d groups do not divide the channels of %s", groups,
                               SHAPE(shape, x));
-    return norm(g, GEN_OP_GROUP_NORM, w, x, groups, eps);
+    return norm(g, GEN_OP_GROUP_NORM, w, weight_and_bias, 2, x, groups, eps);
 }
 
 gen_tensor *gen_layer_norm(gen_graph *g, gen_scope w, gen_tensor *x, float eps)
 {
-    return norm(g, GEN_OP_LAYER_NORM, w, x, 1, eps);
+    return norm(g, GEN_OP_LAYER_NORM, w, weight_and_bias, 2, x, 1, eps);
 }
 
 gen_tensor *gen_rms_norm(gen_graph *g, gen_scope w, gen_tensor *x, float eps)
 {
-    return norm(g, GEN_OP_RMS_NORM, w, x, 1, eps);
+    return norm(g, GEN_OP_RMS_NORM, w, weight_and_bias, 1, x, 1, eps);
+}
+
+gen_tensor *gen_rms_norm_named(gen_graph *g, gen_scope w, const char *name, gen_tensor *x,
+                               float eps)
+{
+    return norm(g, GEN_OP_RMS_NORM, w, &name, 1, x, 1, eps);
 }
 
 gen_tensor *gen_attention(gen_graph *g, gen_tensor *q, gen_tensor *k, gen_tensor *v,

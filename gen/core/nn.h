@@ -41,6 +41,9 @@ gen_tensor *gen_group_norm(gen_graph *g, gen_scope w, gen_tensor *x, int groups,
 #define GEN_NO_AFFINE ((gen_scope){0})
 gen_tensor *gen_layer_norm(gen_graph *g, gen_scope w, gen_tensor *x, float eps);
 gen_tensor *gen_rms_norm(gen_graph *g, gen_scope w, gen_tensor *x, float eps);
+/* The same where the checkpoint calls the weight w.name. */
+gen_tensor *gen_rms_norm_named(gen_graph *g, gen_scope w, const char *name, gen_tensor *x,
+                               float eps);
 
 /* softmax(q k^T scale + bias) v per head; channel = head * d + i.  q [N,Tq,heads*d],
  * k [N,Tk,heads*d], v [N,Tk,heads*dv] -> [N,Tq,heads*dv].  scale 0 means 1/sqrt(d).
