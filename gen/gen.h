@@ -239,7 +239,7 @@ typedef struct gen_model_info {
     const char *network;         /* class of the denoiser, "UNet2DConditionModel" */
     const char *vae;             /* class of the autoencoder */
     const char *scheduler;       /* class, "DDIMScheduler"; "" when the file has none */
-    const char *prediction_type; /* "epsilon", "v_prediction", "flow" */
+    const char *prediction_type; /* "epsilon", "v_prediction", "flow_prediction" ... */
     int default_width, default_height, default_steps;
     double default_guidance_scale;
     uint64_t num_parameters; /* of all components */

@@ -308,6 +308,7 @@ struct gen_scheduler_config {
     bool predicts_noise;          /* algorithm_type dpmsolver; predict_x0 false */
     bool is_bh1;                  /* unipc: solver_type bh1, else bh2 */
     uint64_t disabled_corrector;  /* unipc: bit i: none after step i */
+    bool skips_runge_kutta;       /* pndm: false is not built, see gen_scheduler_config_unmet() */
     int original_inference_steps; /* lcm, tcd */
     double timestep_scaling;      /* lcm */
 
@@ -332,6 +333,13 @@ gen_status gen_scheduler_config_set_bool(gen_scheduler_config *config, const cha
  * is used. */
 gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const char *key,
                                             const double *values, int count, gen_error *err);
+
+/* Is the key one that counts, or one whose name says that it does not ("_class_name")? */
+bool gen_scheduler_config_knows(const char *key);
+/* Checks what several keys say together, when all are set.  Errors: MODEL. */
+gen_status gen_scheduler_config_check(const gen_scheduler_config *config, gen_error *err);
+/* A sentence on what the keys ask for and nothing here does; NULL when there is nothing. */
+const char *gen_scheduler_config_unmet(const gen_scheduler_config *config);
 
 /* mu of dynamic shifting for an image of so many tokens: linear through the two anchors. */
 double gen_scheduler_config_mu(const gen_scheduler_config *config, int64_t image_seq_len);

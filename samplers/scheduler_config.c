@@ -41,6 +41,7 @@ static const gen_scheduler_config COMMON = {
     .original_inference_steps = 50,
     .timestep_scaling = 10,
     .s_noise = 1,
+    .skips_runge_kutta = true,
 };
 
 static void stable_diffusion_betas(gen_scheduler_config *c)
@@ -55,6 +56,11 @@ static void no_file(gen_scheduler_config *c)
     c->beta_schedule = GEN_BETAS_SCALED_LINEAR;
     c->timestep_spacing = GEN_SPACING_DISCRETE;
     c->interpolates_log = true;
+}
+
+static void pndm(gen_scheduler_config *c)
+{
+    c->skips_runge_kutta = false;
 }
 
 static void clips(gen_scheduler_config *c)
@@ -181,7 +187,7 @@ static const struct {
     {"", "euler", no_file},
     {"DDIMScheduler", "ddim", clips},
     {"DDPMScheduler", "ddpm", clips},
-    {"PNDMScheduler", "pndm", NULL},
+    {"PNDMScheduler", "pndm", pndm},
     {"EulerDiscreteScheduler", "euler", linspace},
     {"EulerAncestralDiscreteScheduler", "euler_a", linspace},
     {"HeunDiscreteScheduler", "heun", heun},
@@ -315,6 +321,8 @@ static const struct {
     {"predict_x0", FIELD(predicts_noise), true},
 };
 
+static const char *kind_of(const char *key);
+
 /* Words of a key and the number each stands for; -1: known, but nothing here does that. */
 typedef struct word {
     const char *text;
@@ -346,6 +354,10 @@ static const word DTYPE_WORDS[] = {{"float64", GEN_TIME_REAL},
                                    {"int64", GEN_TIME_WHOLE},
                                    {"bfloat16", GEN_TIME_BF16},
                                    {NULL, 0}};
+
+static const word INTERPOLATION_WORDS[] = {{"linear", false}, {"log_linear", true}, {NULL, 0}};
+static const word FINAL_WORDS[] = {{"zero", false}, {"sigma_min", true}, {NULL, 0}};
+static const word SHIFT_WORDS[] = {{"exponential", false}, {"linear", true}, {NULL, 0}};
 
 /* The EDM classes call their F by these names. */
 static const word EDM_WORDS[] = {
@@ -386,26 +398,59 @@ gen_status gen_scheduler_config_set_number(gen_scheduler_config *config, const c
             *(double *)field = value;
         return GEN_OK;
     }
-    return GEN_OK;
+    const char *expected = kind_of(key);
+    return !expected ? GEN_OK
+                     : gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is %g, expected %s", key,
+                                value, expected);
+}
+
+/* Classes that clip have a range to clip to; others carry the key along from other files. */
+static bool clips_samples(const gen_scheduler_config *config)
+{
+    static const char *const classes[] = {
+        "EulerDiscreteScheduler",         "EulerAncestralDiscreteScheduler",
+        "LMSDiscreteScheduler",           "PNDMScheduler",
+        "DPMSolverMultistepScheduler",    "UniPCMultistepScheduler",
+        "FlowMatchEulerDiscreteScheduler"};
+    for (int i = 0; i < COUNT(classes); i++)
+        if (strcmp(config->class_name, classes[i]) == 0)
+            return false;
+    return true;
+}
+
+/* Keys that set more than one field. */
+static const char *const MORE_BOOLS[] = {"use_lu_lambdas", "learn_sigma", "invert_sigmas",
+                                         "skip_prk_steps"};
+
+static void set_more(gen_scheduler_config *config, const char *key, bool value)
+{
+    if (strcmp(key, "use_lu_lambdas") == 0 && value) /* even in lambda: the same */
+        config->use_exponential_sigmas = true;
+    else if (strcmp(key, "use_flow_sigmas") == 0 && value)
+        config->process = GEN_PROCESS_FLOW;
+    else if (strcmp(key, "learn_sigma") == 0)
+        config->variance_type = value ? GEN_VARIANCE_LEARNED_RANGE : GEN_VARIANCE_LARGE;
+    else if (strcmp(key, "skip_prk_steps") == 0)
+        config->skips_runge_kutta = value;
+    else if (strcmp(key, "invert_sigmas") == 0) { /* 1 - tau, from 0 up, a velocity towards x0 */
+        config->time_rule = value ? GEN_TIME_REVERSED : GEN_TIME_TRAINING;
+        config->prediction_type = value ? GEN_PREDICT_REVERSE_FLOW : GEN_PREDICT_FLOW;
+    }
 }
 
 gen_status gen_scheduler_config_set_bool(gen_scheduler_config *config, const char *key, bool value,
                                          gen_error *err)
 {
-    (void)err;
-    if (value && strcmp(key, "use_lu_lambdas") == 0) /* even in lambda: the same */
-        config->use_exponential_sigmas = true;
+    const char *expected = kind_of(key);
+    if (expected && strcmp(expected, "true or false") != 0)
+        return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is %s, expected %s", key,
+                        value ? "true" : "false", expected);
+    if (strcmp(key, "clip_sample") == 0 && !clips_samples(config))
+        return GEN_OK;
     for (int i = 0; i < COUNT(BOOLS); i++)
         if (strcmp(key, BOOLS[i].key) == 0)
             *(bool *)((char *)config + BOOLS[i].field) = value != BOOLS[i].is_negated;
-    if (value && strcmp(key, "use_flow_sigmas") == 0)
-        config->process = GEN_PROCESS_FLOW;
-    if (strcmp(key, "learn_sigma") == 0)
-        config->variance_type = value ? GEN_VARIANCE_LEARNED_RANGE : GEN_VARIANCE_LARGE;
-    if (strcmp(key, "invert_sigmas") == 0) { /* 1 - tau, from 0 up, and a velocity towards x0 */
-        config->time_rule = value ? GEN_TIME_REVERSED : GEN_TIME_TRAINING;
-        config->prediction_type = value ? GEN_PREDICT_REVERSE_FLOW : GEN_PREDICT_FLOW;
-    }
+    set_more(config, key, value);
     return GEN_OK;
 }
 
@@ -439,69 +484,116 @@ static gen_status set_respacing(gen_scheduler_config *config, const char *value,
     return GEN_OK;
 }
 
+/* Continuous times, ln kappa / 4 of a noise-table model, are not built. */
+static gen_status check_timestep_type(gen_scheduler_config *config, const char *value,
+                                      gen_error *err)
+{
+    (void)config;
+    return strcmp(value, "discrete") == 0 ? GEN_OK : bad_word("timestep_type", value, err);
+}
+
+static gen_status set_prediction(gen_scheduler_config *config, const char *value, gen_error *err)
+{
+    int number = 0;
+    const bool is_edm = config->time_rule == GEN_TIME_EDM;
+    GEN_TRY(
+        find_word(is_edm ? EDM_WORDS : PREDICTION_WORDS, "prediction_type", value, &number, err));
+    config->prediction_type = (gen_prediction_type)number;
+    return GEN_OK;
+}
+
+static gen_status set_sigma_schedule(gen_scheduler_config *config, const char *value,
+                                     gen_error *err)
+{
+    if (strcmp(value, "karras") != 0 && strcmp(value, "exponential") != 0)
+        return bad_word("sigma_schedule", value, err);
+    config->schedule = value[0] == 'k' ? "karras" : "exponential";
+    return GEN_OK;
+}
+
+/* Keys with words: those of a list go into a field, which is an enumeration or a bool; the others
+ * have a function. */
+static const struct {
+    const char *key;
+    const word *words;
+    size_t field;
+    bool is_bool;
+    gen_status (*set)(gen_scheduler_config *config, const char *value, gen_error *err);
+} STRINGS[] = {
+    {"beta_schedule", BETA_WORDS, FIELD(beta_schedule), false, NULL},
+    {"noise_schedule", BETA_WORDS, FIELD(beta_schedule), false, NULL},
+    {"timestep_spacing", SPACING_WORDS, FIELD(timestep_spacing), false, NULL},
+    {"variance_type", VARIANCE_WORDS, FIELD(variance_type), false, NULL},
+    {"timestep_dtype", DTYPE_WORDS, FIELD(time_number), false, NULL},
+    {"interpolation_type", INTERPOLATION_WORDS, FIELD(interpolates_log), true, NULL},
+    {"final_sigmas_type", FINAL_WORDS, FIELD(ends_at_sigma_min), true, NULL},
+    {"time_shift_type", SHIFT_WORDS, FIELD(shifts_linearly), true, NULL},
+    {"timestep_type", NULL, 0, false, check_timestep_type},
+    {"prediction_type", NULL, 0, false, set_prediction},
+    {"algorithm_type", NULL, 0, false, set_algorithm},
+    {"solver_type", NULL, 0, false, set_solver_type},
+    {"sigma_schedule", NULL, 0, false, set_sigma_schedule},
+    {"timestep_respacing", NULL, 0, false, set_respacing},
+};
+
+static const char *const LISTS[] = {"trained_betas", "mid_t", "disable_corrector"};
+
+/* What the value of a key has to be; NULL for a key that nothing here reads. */
+static const char *kind_of(const char *key)
+{
+    for (int i = 0; i < COUNT(NUMBERS); i++)
+        if (strcmp(key, NUMBERS[i].key) == 0)
+            return "a number";
+    for (int i = 0; i < COUNT(BOOLS); i++)
+        if (strcmp(key, BOOLS[i].key) == 0)
+            return "true or false";
+    for (int i = 0; i < COUNT(MORE_BOOLS); i++)
+        if (strcmp(key, MORE_BOOLS[i]) == 0)
+            return "true or false";
+    for (int i = 0; i < COUNT(STRINGS); i++)
+        if (strcmp(key, STRINGS[i].key) == 0)
+            return "a word";
+    for (int i = 0; i < COUNT(LISTS); i++)
+        if (strcmp(key, LISTS[i]) == 0)
+            return "a list of numbers";
+    return NULL;
+}
+
+bool gen_scheduler_config_knows(const char *key)
+{
+    return key[0] == '_' || kind_of(key);
+}
+
 gen_status gen_scheduler_config_set_string(gen_scheduler_config *config, const char *key,
                                            const char *value, gen_error *err)
 {
-    int number = 0;
-    for (int i = 0; i < COUNT(NUMBERS); i++)
-        if (strcmp(key, NUMBERS[i].key) == 0)
-            return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is \"%s\", expected a number",
-                            key, value);
-    for (int i = 0; i < COUNT(BOOLS); i++)
-        if (strcmp(key, BOOLS[i].key) == 0)
-            return gen_fail(err, GEN_ERROR_MODEL,
-                            "scheduler: \"%s\" is \"%s\", expected true or false", key, value);
-    if (strcmp(key, "beta_schedule") == 0) {
-        GEN_TRY(find_word(BETA_WORDS, key, value, &number, err));
-        config->beta_schedule = (gen_beta_schedule)number;
-    } else if (strcmp(key, "timestep_spacing") == 0) {
-        GEN_TRY(find_word(SPACING_WORDS, key, value, &number, err));
-        config->timestep_spacing = (gen_spacing)number;
-    } else if (strcmp(key, "prediction_type") == 0) {
-        const bool is_edm = config->time_rule == GEN_TIME_EDM;
-        GEN_TRY(find_word(is_edm ? EDM_WORDS : PREDICTION_WORDS, key, value, &number, err));
-        config->prediction_type = (gen_prediction_type)number;
-    } else if (strcmp(key, "interpolation_type") == 0) {
-        const word words[] = {{"linear", false}, {"log_linear", true}, {NULL, 0}};
-        GEN_TRY(find_word(words, key, value, &number, err));
-        config->interpolates_log = number;
-    } else if (strcmp(key, "final_sigmas_type") == 0) {
-        const word words[] = {{"zero", false}, {"sigma_min", true}, {NULL, 0}};
-        GEN_TRY(find_word(words, key, value, &number, err));
-        config->ends_at_sigma_min = number;
-    } else if (strcmp(key, "time_shift_type") == 0) {
-        const word words[] = {{"exponential", false}, {"linear", true}, {NULL, 0}};
-        GEN_TRY(find_word(words, key, value, &number, err));
-        config->shifts_linearly = number;
-    } else if (strcmp(key, "timestep_type") == 0) {
-        const word words[] = {{"discrete", 0}, {NULL, 0}};
-        GEN_TRY(find_word(words, key, value, &number, err));
-    } else if (strcmp(key, "timestep_dtype") == 0) {
-        GEN_TRY(find_word(DTYPE_WORDS, key, value, &number, err));
-        config->time_number = (gen_time_number)number;
-    } else if (strcmp(key, "algorithm_type") == 0) {
-        return set_algorithm(config, value, err);
-    } else if (strcmp(key, "solver_type") == 0) {
-        return set_solver_type(config, value, err);
-    } else if (strcmp(key, "variance_type") == 0) {
-        GEN_TRY(find_word(VARIANCE_WORDS, key, value, &number, err));
-        config->variance_type = (gen_variance)number;
-    } else if (strcmp(key, "noise_schedule") == 0) {
-        GEN_TRY(find_word(BETA_WORDS, key, value, &number, err));
-        config->beta_schedule = (gen_beta_schedule)number;
-    } else if (strcmp(key, "sigma_schedule") == 0) {
-        if (strcmp(value, "karras") != 0 && strcmp(value, "exponential") != 0)
-            return bad_word(key, value, err);
-        config->schedule = value[0] == 'k' ? "karras" : "exponential";
-    } else if (strcmp(key, "timestep_respacing") == 0) {
-        return set_respacing(config, value, err);
+    for (int i = 0; i < COUNT(STRINGS); i++) {
+        int number = 0;
+        if (strcmp(key, STRINGS[i].key) != 0)
+            continue;
+        if (STRINGS[i].set)
+            return STRINGS[i].set(config, value, err);
+        GEN_TRY(find_word(STRINGS[i].words, key, value, &number, err));
+        void *field = (char *)config + STRINGS[i].field;
+        if (STRINGS[i].is_bool)
+            *(bool *)field = number;
+        else
+            memcpy(field, &number, sizeof number);
+        return GEN_OK;
     }
-    return GEN_OK;
+    const char *expected = kind_of(key);
+    return !expected ? GEN_OK
+                     : gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is \"%s\", expected %s",
+                                key, value, expected);
 }
 
 gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const char *key,
                                             const double *values, int count, gen_error *err)
 {
+    const char *expected = kind_of(key);
+    if (expected && strcmp(expected, "a list of numbers") != 0)
+        return gen_fail(err, GEN_ERROR_MODEL, "scheduler: \"%s\" is a list, expected %s", key,
+                        expected);
     if (strcmp(key, "trained_betas") == 0) {
         config->trained_betas = values;
         config->num_trained_betas = count;
@@ -524,4 +616,28 @@ gen_status gen_scheduler_config_set_numbers(gen_scheduler_config *config, const 
         }
     }
     return GEN_OK;
+}
+
+gen_status gen_scheduler_config_check(const gen_scheduler_config *c, gen_error *err)
+{
+    if (c->steps_offset >= c->num_train_timesteps)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "scheduler: \"steps_offset\" is %d, expected less than the %d times of "
+                        "training",
+                        c->steps_offset, c->num_train_timesteps);
+    if (c->process == GEN_PROCESS_VE && c->network != GEN_NETWORK_BRIDGE &&
+        !(c->sigma_max > c->sigma_min && c->sigma_min > 0))
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "scheduler: \"sigma_min\" is %g and \"sigma_max\" %g, expected two levels "
+                        "above 0 that rise",
+                        c->sigma_min, c->sigma_max);
+    return GEN_OK;
+}
+
+const char *gen_scheduler_config_unmet(const gen_scheduler_config *config)
+{
+    return config->skips_runge_kutta || strcmp(config->sampler, "pndm") != 0
+               ? NULL
+               : "\"skip_prk_steps\" is false, but a Runge-Kutta warm-up is not built: the first "
+                 "steps are made as with true";
 }

@@ -13,8 +13,8 @@ static gen_status read_scaling(gen_vae_config *cfg, const gen_json *json, gen_er
     int num_means, num_stds;
     GEN_TRY(gen_json_double(json, "scaling_factor", cfg->kind == GEN_VAE_KL ? 0.18215 : 1.0,
                             &cfg->scaling_factor, err));
-    if (!(cfg->scaling_factor > 0))
-        return gen_fail(err, GEN_ERROR_MODEL, "%s: \"scaling_factor\" is %g, expected more than 0",
+    if (!(cfg->scaling_factor >= 1e-6 && cfg->scaling_factor <= 1e6))
+        return gen_fail(err, GEN_ERROR_MODEL, "%s: \"scaling_factor\" is %g, expected 1e-6 to 1e6",
                         json->path, cfg->scaling_factor);
     GEN_TRY(gen_json_double(json, "shift_factor", 0, &cfg->shift_factor, err));
     GEN_TRY(gen_json_double_list(json, "latents_mean", GEN_VAE_MAX_LATENTS, cfg->latents_mean,
@@ -311,8 +311,9 @@ static gen_status decode_one(gen_vae *vae, const float *z, int64_t h, int64_t w,
         GEN_TRY(gen_plan_set(vae->decoder.plan, "z", z, err));
         GEN_TRY(gen_plan_trace(vae->decoder.plan, name, sizeof name, err));
     }
-    return gen_fail(err, GEN_ERROR_INTERNAL, "decoder: %s: a value is not finite",
-                    name[0] ? name : "pixels");
+    gen_fail(err, GEN_ERROR_INTERNAL, "decoder: %s: a value is not finite",
+             name[0] ? name : "pixels");
+    return gen_hint(err, "try --precision f32, or another autoencoder with --vae");
 }
 
 gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t h, int64_t w,

@@ -98,7 +98,7 @@ static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int
         GEN_TRY(set_rows(g, plan, "text_embeds", members, count, (size_t)t->pooled_dim, true, err));
     if (t->num_time_ids) {
         for (int i = 0; i < count; i++)
-            memcpy(g->batch + i * t->num_time_ids, g->time_ids,
+            memcpy(g->batch + i * t->num_time_ids, g->conditions[members[i]].time_ids,
                    (size_t)t->num_time_ids * sizeof(float));
         GEN_TRY(gen_plan_set(plan, "time_ids", g->batch, err));
     }
@@ -157,8 +157,9 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
         char name[192];
         GEN_TRY(set_inputs(g, plan, x, c.input, time, members, count, err));
         GEN_TRY(gen_plan_trace(plan, name, sizeof name, err));
-        return gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite",
-                        at->step + 1, at->num_steps, name[0] ? name : "sample_out");
+        gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite", at->step + 1,
+                 at->num_steps, name[0] ? name : "sample_out");
+        return gen_hint(err, "try --precision f32, a smaller --cfg, or another sampler");
     }
     for (int i = 0; i < count; i++)
         for (size_t k = 0; k < n; k++)

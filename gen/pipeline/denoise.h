@@ -16,6 +16,7 @@ enum { GEN_MAX_CONDITIONS = 4, GEN_MAX_TIME_IDS = 8 };
 typedef struct gen_condition {
     const float *states; /* [num_tokens, context_dim] */
     const float *pooled; /* [pooled_dim], or NULL */
+    float time_ids[GEN_MAX_TIME_IDS];
 } gen_condition;
 
 typedef struct gen_network_instance {
@@ -57,7 +58,6 @@ typedef struct gen_denoise_group {
     int64_t height, width, num_tokens; /* of the latents, of the text */
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];
-    float time_ids[GEN_MAX_TIME_IDS];
     double guidance_scale;              /* for networks that embed it */
     bool gives_x0;                      /* members estimate clean latents of the sampler's x, */
     const gen_scheduler_config *config; /*   then by what this says of the network; borrowed */

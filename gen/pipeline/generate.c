@@ -29,6 +29,7 @@ typedef struct job {
     gen_memory_plan memory;
     double start;
     int steps_done;
+    int calls; /* of the denoiser; counted in runs that are traced */
 } job;
 
 static void trace_value(const job *j, const char *name, int step, const float *data, size_t n)
@@ -203,21 +204,32 @@ static gen_status poll(void *self, gen_error *err)
     return report(j, GEN_PHASE_STEP, j->steps_done, j->schedule->num_steps, err);
 }
 
+/* The outermost denoiser of a run that is traced: what a call is given, the one before has made. */
+static gen_status traced_denoise(void *self, const float *x, const gen_point *at, float *out,
+                                 gen_error *err)
+{
+    job *j = self;
+    const gen_denoiser *inner = j->prediction ? j->prediction : j->guidance;
+    if (j->calls > 0)
+        trace_value(j, "latents", j->calls - 1, x, j->n);
+    if (j->trace->timestep)
+        j->trace->timestep(j->trace->self, j->calls, at->time);
+    j->calls++;
+    return inner->denoise(inner->self, x, at, out, err);
+}
+
 static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
 {
     job *j = self;
-    trace_value(j, "latents", r->step, r->x, r->n);
     j->steps_done = r->step + 1;
     return report(j, GEN_PHASE_STEP, j->steps_done, r->num_steps, err);
 }
 
-/* Micro-conditions of SDXL: original size, crop, target size; the refiner's has a score. */
-static void fill_time_ids(job *j)
+void gen_time_ids(float *out, int count, int height, int width, bool is_negative)
 {
-    const float h = (float)j->params.height, w = (float)j->params.width;
-    const float base[6] = {h, w, 0, 0, h, w}, refiner[5] = {h, w, 0, 0, 6.0f};
-    const int n = j->model->network.traits.num_time_ids;
-    memcpy(j->group.time_ids, n == 5 ? refiner : base, (size_t)n * sizeof(float));
+    const float h = (float)height, w = (float)width;
+    const float base[6] = {h, w, 0, 0, h, w}, refiner[5] = {h, w, 0, 0, is_negative ? 2.5f : 6.0f};
+    memcpy(out, count == 5 ? refiner : base, (size_t)count * sizeof *out);
 }
 
 static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_error *err)
@@ -234,9 +246,12 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     if (prompt) {
         g->num_tokens = prompt->num_tokens;
         for (int i = 0; i < g->num_conditions; i++)
-            g->conditions[i] = (gen_condition){prompt->states[i], prompt->pooled[i]};
+            g->conditions[i] =
+                (gen_condition){.states = prompt->states[i], .pooled = prompt->pooled[i]};
     }
-    fill_time_ids(j);
+    for (int i = 0; i < g->num_conditions; i++)
+        gen_time_ids(g->conditions[i].time_ids, g->network->traits.num_time_ids, j->params.height,
+                     j->params.width, i > 0);
     GEN_TRY(gen_denoise_group_init(g, err));
     const gen_denoiser *branches[GEN_MAX_BRANCHES] = {
         &g->members[0], j->sampling.is_guided ? &g->members[1] : NULL, NULL};
@@ -252,18 +267,19 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
 
 static gen_status run_steps(job *j, gen_error *err)
 {
+    const gen_denoiser *inner = j->prediction ? j->prediction : j->guidance;
+    const gen_denoiser traced = {.self = j, .n = inner->n, .denoise = traced_denoise};
     const gen_solve_params solve = {
-        .denoiser = j->prediction ? j->prediction : j->guidance,
+        .denoiser = j->trace ? &traced : inner,
         .schedule = j->schedule,
         .config = &j->sampling.config,
         .noise = gen_channel_noise_source(&j->source),
         .on_step = on_step,
         .on_step_self = j,
     };
-    if (j->trace && j->trace->timestep)
-        for (int i = 0; i < j->schedule->num_steps; i++)
-            j->trace->timestep(j->trace->self, i, j->schedule->steps[i].time);
-    return gen_solve(j->sampling.sampler, &solve, j->x, err);
+    GEN_TRY(gen_solve(j->sampling.sampler, &solve, j->x, err));
+    trace_value(j, "latents", j->calls - 1, j->x, j->n);
+    return GEN_OK;
 }
 
 /* ---- decoding ------------------------------------------------------------------------------- */

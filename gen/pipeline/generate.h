@@ -9,7 +9,9 @@ typedef struct gen_trace {
     const float *init_pixels; /* [H,W,3] in [-1,1] instead of params->init_image */
     void *self;
     /* Named values as they are made: "prompt_embeds" and "negative_embeds" [T,D], "encoder_noise",
-     * "init_noise", "start_latents", "latents" after each step [H,W,C], "pixels" [H,W,3]. */
+     * "init_noise", "start_latents", "latents" [H,W,C] after each call of the network, "pixels"
+     * [H,W,3].  `step` counts calls, which are the steps of the references: two of Heun's in one of
+     * ours. */
     void (*value)(void *self, const char *name, int step, const float *data, size_t n);
     void (*timestep)(void *self, int step, double time);
 } gen_trace;
@@ -48,6 +50,10 @@ gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *sampling
  * A1111's variation seeds do: strength 0 stays, 1 arrives (variation.c). */
 void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t width,
                     int64_t channels, double strength);
+
+/* Micro-conditions of SDXL (Podell et al. 2023, sec. 2.2), [count]: original size, crop, target
+ * size; the refiner's, of 5, end in an aesthetic score, of which the negative prompt has less. */
+void gen_time_ids(float *out, int count, int height, int width, bool is_negative);
 
 /* Encodes the prompts, or finds them encoded; borrowed from the model. */
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,

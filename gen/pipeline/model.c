@@ -109,6 +109,22 @@ static gen_status open_text(gen_model *m, const char *tokenizer, gen_error *err)
     return GEN_OK;
 }
 
+/* What the scheduler's file says and nothing here does. */
+static void warn_of_scheduler(const gen_model *m)
+{
+    if (!m->files->scheduler)
+        return;
+    const char *path = m->files->scheduler->path,
+               *unmet = gen_scheduler_config_unmet(&m->scheduler);
+    char *unknown = gen_scheduler_unknown_keys(m->files->scheduler);
+    if (unmet)
+        gen_log(m->context, GEN_LOG_WARNING, "%s: %s", path, unmet);
+    if (unknown)
+        gen_log(m->context, GEN_LOG_WARNING, "%s: not known, and without effect: %s", path,
+                unknown);
+    gen_free(unknown);
+}
+
 static gen_status open_scheduler(gen_model *m, gen_error *err)
 {
     GEN_TRY(
@@ -118,6 +134,7 @@ static gen_status open_scheduler(gen_model *m, gen_error *err)
                                                 m->files->prediction_type, err));
     if (m->files->is_zero_snr)
         GEN_TRY(gen_scheduler_config_set_bool(&m->scheduler, "rescale_betas_zero_snr", true, err));
+    warn_of_scheduler(m);
     return GEN_OK;
 }
 

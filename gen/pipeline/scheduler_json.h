@@ -12,6 +12,10 @@
 gen_status gen_scheduler_config_read(gen_scheduler_config *config, double **lists,
                                      const gen_json *json, gen_error *err);
 
+/* Names of the keys nothing here reads, "a, b"; NULL when there are none.  The caller frees it with
+ * gen_free(). */
+char *gen_scheduler_unknown_keys(const gen_json *json);
+
 /* Whether the class says how to sample.  Errors: MODEL, naming file and class. */
 gen_status gen_scheduler_class_check(const gen_json *json, gen_error *err);
 

@@ -421,8 +421,9 @@ static gen_status check_finite(gen_text_encoder *e, const int32_t *ids, const fl
         return GEN_OK;
     GEN_TRY(gen_plan_set(e->plan, "input_ids", ids, err));
     GEN_TRY(gen_plan_trace(e->plan, name, sizeof name, err));
-    return gen_fail(err, GEN_ERROR_INTERNAL, "text encoder: %s: a value is not finite",
-                    name[0] ? name : "states");
+    gen_fail(err, GEN_ERROR_INTERNAL, "text encoder: %s: a value is not finite",
+             name[0] ? name : "states");
+    return gen_hint(err, "try --precision f32, or another copy of the model");
 }
 
 /* One chunk into states [T,D], and its pooled vector into `pooled` unless that is NULL. */

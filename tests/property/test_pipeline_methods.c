@@ -57,13 +57,18 @@ static int tear_down(void **state)
     return rmdir(folder);
 }
 
+static void write_scheduler(const char *text)
+{
+    FILE *f = fopen(path_of("scheduler_config.json"), "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
 static gen_model *open_with(const char *scheduler)
 {
     gen_model *model = NULL;
-    FILE *f = fopen(path_of("scheduler_config.json"), "w");
-    assert_non_null(f);
-    fputs(scheduler, f);
-    fclose(f);
+    write_scheduler(scheduler);
     EXPECT_OK(gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = folder), &err));
     return model;
 }
@@ -255,20 +260,28 @@ static void trigflow_consistency(void **state)
     end(&r);
 }
 
-/* Zheng et al. 2025: tau = kappa / (1 + kappa), told as 1000 tau in bfloat16. */
+/* Zheng et al. 2025: tau = kappa / (1 + kappa), told as 1000 tau in bfloat16; angles of the
+ * released code, and one of the file. */
 static void rcm(void **state)
 {
-    static const double tau[] = {80 / 81.0, 0.9337810613790889, 0};
-    static const double time[] = {988, 932};
+    static const char *const configs[] = {
+        "{\"_class_name\": \"rCM\", \"sigma_max\": 80}",
+        "{\"_class_name\": \"rCM\", \"sigma_max\": 80, \"mid_t\": [1.3]}"};
+    static const double taus[2][3] = {{80 / 81.0, 0.9337810613790889, 0},
+                                      {80 / 81.0, 0.7827080098, 0}};
+    static const double times[2][2] = {{988, 932}, {988, 784}};
     (void)state;
-    reference r;
-    begin(&r, "{\"_class_name\": \"rCM\", \"sigma_max\": 80}", 2, tau[0]);
-    for (int i = 0; i < 2; i++) {
-        ask(&r, 1, time[i]);
-        move(&r, 1 - tau[i + 1], -(1 - tau[i + 1]) * tau[i], tau[i + 1]);
-        check(&r, i);
+    for (int c = 0; c < 2; c++) {
+        const double *tau = taus[c];
+        reference r;
+        begin(&r, configs[c], 2, tau[0]);
+        for (int i = 0; i < 2; i++) {
+            ask(&r, 1, times[c][i]);
+            move(&r, 1 - tau[i + 1], -(1 - tau[i + 1]) * tau[i], tau[i + 1]);
+            check(&r, i);
+        }
+        end(&r);
     }
-    end(&r);
 }
 
 /* ---- distilled Stable Diffusion ---------------------------------------------------------------
@@ -404,6 +417,98 @@ static void other_predictions_are_refused(void **state)
     }
 }
 
+/* ---- what a file says wrongly, or in vain -----------------------------------------------------
+ */
+
+static void bad_configurations_are_the_models_error(void **state)
+{
+    static const struct {
+        const char *config, *message;
+    } cases[] = {
+        {"{\"_class_name\": \"DDIMScheduler\", \"steps_offset\": 5000}",
+         "expected less than the 1000"},
+        {"{\"_class_name\": \"EDMEulerScheduler\", \"sigma_min\": 90}",
+         "two levels above 0 that rise"},
+        {"{\"beta_start\": [1]}", "\"beta_start\" is a list, expected a number"},
+        {"{\"beta_start\": true}", "is true, expected a number"},
+        {"{\"beta_start\": {}}", "is an object"},
+        {"{\"clip_sample\": 1}", "is 1, expected true or false"},
+        {"{\"beta_schedule\": 3}", "is 3, expected a word"},
+        {"{\"beta_schedule\": \"cubic\"}", "which is not supported"},
+        {"{\"timestep_type\": \"continuous\"}", "which is not supported"},
+        {"{\"timestep_dtype\": \"int4\"}", "which is not supported"},
+        {"{\"trained_betas\": [0.1, \"x\"]}", "is not a list of numbers"},
+        {"{\"mid_t\": [7]}", "expected angles below pi/2"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        gen_model *model = NULL;
+        write_scheduler(cases[i].config);
+        EXPECT_STATUS(GEN_ERROR_MODEL,
+                      gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = folder), &err));
+        EXPECT_CONTAINS(err.message, cases[i].message);
+        EXPECT_CONTAINS(err.message, "scheduler_config.json");
+    }
+}
+
+static char warnings[1000];
+
+static void keep_warning(void *user, gen_log_level level, const char *message)
+{
+    (void)user;
+    if (level == GEN_LOG_WARNING)
+        snprintf(warnings + strlen(warnings), sizeof warnings - strlen(warnings), "%s\n", message);
+}
+
+/* Keys without effect are named, but not those that have none here by their nature. */
+static void keys_in_vain_are_warned_of(void **state)
+{
+    gen_context *own;
+    (void)state;
+    EXPECT_OK(
+        gen_context_new(&own, &GEN_CONTEXT_PARAMS(.num_threads = 1, .log = keep_warning), &err));
+    static const struct {
+        const char *config, *warning; /* "" for none */
+    } cases[] = {
+        {"{\"_class_name\": \"DDIMScheduler\", \"_diffusers_version\": \"0.35\","
+         " \"trained_betas\": null, \"solver_p\": null, \"skip_prk_steps\": false}",
+         ""},
+        {"{\"_class_name\": \"DDIMScheduler\", \"snr_shift_scale\": 3, \"solver_p\": {}}",
+         "not known, and without effect: snr_shift_scale, solver_p\n"},
+        {"{\"_class_name\": \"PNDMScheduler\", \"skip_prk_steps\": false}",
+         "\"skip_prk_steps\" is false, but"},
+        {"{\"_class_name\": \"PNDMScheduler\"}", "\"skip_prk_steps\" is false, but"},
+        {"{\"_class_name\": \"PNDMScheduler\", \"skip_prk_steps\": true}", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        gen_model *model = NULL;
+        warnings[0] = '\0';
+        write_scheduler(cases[i].config);
+        EXPECT_OK(gen_model_open(&model, own, &GEN_MODEL_PARAMS(.path = folder), &err));
+        if (*cases[i].warning)
+            EXPECT_CONTAINS(warnings, cases[i].warning);
+        else
+            assert_string_equal(warnings, "");
+        gen_model_free(model);
+    }
+    gen_context_free(own);
+}
+
+/* The refiner's last number is a score; the negative prompt has the lower one. */
+static void time_ids(void **state)
+{
+    static const float base[] = {64, 96, 0, 0, 64, 96};
+    float ids[6];
+    (void)state;
+    for (int negative = 0; negative < 2; negative++) {
+        gen_time_ids(ids, 6, 64, 96, negative);
+        expect_close(ids, base, 6, 0, "base");
+        gen_time_ids(ids, 5, 64, 96, negative);
+        expect_close(ids, base, 4, 0, "refiner");
+        EXPECT_BETWEEN(ids[4], negative ? 2.5 : 6.0, negative ? 2.5 : 6.0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +522,9 @@ int main(void)
         cmocka_unit_test(guidance_on_denoised_latents),
         cmocka_unit_test(the_recommended_scale_is_the_default),
         cmocka_unit_test(other_predictions_are_refused),
+        cmocka_unit_test(bad_configurations_are_the_models_error),
+        cmocka_unit_test(keys_in_vain_are_warned_of),
+        cmocka_unit_test(time_ids),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
