@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "vae/blocks.h"
+#include "vae/wan_blocks.h"
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
@@ -45,11 +46,20 @@ gen_status gen_vae_config_read(gen_vae_config *out, const gen_json *json, gen_er
     GEN_TRY(gen_json_string(json, "_class_name", "AutoencoderKL", &class_name, err));
     if (strcmp(class_name, "AutoencoderTiny") == 0)
         cfg.kind = GEN_VAE_TINY;
+    else if (strcmp(class_name, "AutoencoderKLWan") == 0)
+        cfg.kind = GEN_VAE_WAN;
     else if (strcmp(class_name, "AutoencoderKL") != 0)
         return gen_fail(err, GEN_ERROR_MODEL,
-                        "%s: \"_class_name\" is \"%s\", expected \"AutoencoderKL\" or "
-                        "\"AutoencoderTiny\"",
+                        "%s: \"_class_name\" is \"%s\", expected \"AutoencoderKL\", "
+                        "\"AutoencoderTiny\" or \"AutoencoderKLWan\"",
                         json->path, class_name);
+    if (cfg.kind == GEN_VAE_WAN) {
+        cfg.in_channels = cfg.out_channels = 3;
+        GEN_TRY(vae_wan_config_read(&cfg, json, err));
+        GEN_TRY(read_scaling(&cfg, json, err));
+        *out = cfg;
+        return GEN_OK;
+    }
     GEN_TRY(gen_json_int(json, "in_channels", 3, 3, 3, &n, err));
     cfg.in_channels = (int)n;
     GEN_TRY(gen_json_int(json, "out_channels", 3, 3, 3, &n, err));
@@ -69,12 +79,14 @@ gen_status gen_vae_config_read(gen_vae_config *out, const gen_json *json, gen_er
 
 int64_t gen_vae_factor(const gen_vae_config *cfg)
 {
-    return (int64_t)1 << (cfg->num_stages - 1);
+    return ((int64_t)1 << (cfg->num_stages - 1)) * (cfg->patch_size ? cfg->patch_size : 1);
 }
 
 void gen_vae_latent_size(const gen_vae_config *cfg, int64_t H, int64_t W, int64_t *h, int64_t *w)
 {
     const int64_t up = cfg->kind == GEN_VAE_TINY; /* KL pads one side only and rounds down */
+    H /= cfg->patch_size ? cfg->patch_size : 1;
+    W /= cfg->patch_size ? cfg->patch_size : 1;
     for (int i = 1; i < cfg->num_stages; i++) {
         H = (H + up) / 2;
         W = (W + up) / 2;
@@ -124,7 +136,10 @@ void gen_vae_record_encoder(gen_graph *g, gen_scope w, const gen_vae_config *cfg
 {
     const vae_builder b = {.g = g, .cfg = cfg};
     gen_tensor *x = gen_input(g, "pixels", GEN_F32, GEN_DIMS(N, H, W, cfg->in_channels));
-    x = cfg->kind == GEN_VAE_KL ? vae_kl_encode(&b, w, x) : vae_tiny_encode(&b, w, x);
+    wan_builder wan = {.g = g, .cfg = cfg, .is_first = true}; /* a clip of one frame */
+    x = cfg->kind == GEN_VAE_KL    ? vae_kl_encode(&b, w, x)
+        : cfg->kind == GEN_VAE_WAN ? vae_wan_encode(&wan, w, x)
+                                   : vae_tiny_encode(&b, w, x);
     gen_output(g, x, "moments");
 }
 
@@ -133,7 +148,10 @@ void gen_vae_record_decoder(gen_graph *g, gen_scope w, const gen_vae_config *cfg
 {
     const vae_builder b = {.g = g, .cfg = cfg};
     gen_tensor *z = gen_input(g, "z", GEN_F32, GEN_DIMS(N, h, width, cfg->latent_channels));
-    z = cfg->kind == GEN_VAE_KL ? vae_kl_decode(&b, w, z) : vae_tiny_decode(&b, w, z);
+    wan_builder wan = {.g = g, .cfg = cfg, .is_first = true};
+    z = cfg->kind == GEN_VAE_KL    ? vae_kl_decode(&b, w, z)
+        : cfg->kind == GEN_VAE_WAN ? vae_wan_decode(&wan, w, z)
+                                   : vae_tiny_decode(&b, w, z);
     gen_output(g, z, "pixels");
 }
 
@@ -374,7 +392,7 @@ gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, const gen_va
     const int64_t height = h * gen_vae_factor(&vae->cfg);
     size_t smallest = SIZE_MAX;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (rows[i] >= height)
+        if (rows[i] >= height || (rows[i] && vae->cfg.kind == GEN_VAE_WAN))
             continue;
         GEN_TRY(gen_vae_measure_decode(vae, h, w, rows[i], needs, err));
         if (held && needs->arena < held->arena)

@@ -2,10 +2,13 @@
  *
  * Pixels are [N,H,W,3] in [-1,1].  Latents are [N,h,w,C] as samplers see them: scaled and shifted
  * as the configuration says, so nobody else knows of scaling_factor.  h = H / factor, where factor
- * is 2^(stages - 1).
+ * is 2^(stages - 1), times the patch size.  Clips are [F,H,W,3] and [f,h,w,C] with F = 1 + (f - 1)
+ * time factor.
  *
  *   autoencoder_kl.c     AutoencoderKL: SD 1, 2, XL (4 channels), SD3 and FLUX (16)
  *   autoencoder_tiny.c   AutoencoderTiny and the original TAESD files, TAEF2 among them
+ *   wan_vae.c            AutoencoderKLWan of Wan 2.1 and 2.2, for clips (and pictures: one frame)
+ *   clip.c               coding clips chunk by chunk, whole or in tiles
  *   tile.c               decoding in bands of rows, equal to decoding at once, in less memory
  *   vae.c                configurations, scaling, the object the pipeline uses
  *
@@ -20,7 +23,7 @@
 #define GEN_VAE_MAX_STAGES  8
 #define GEN_VAE_MAX_LATENTS 128 /* channels */
 
-typedef enum gen_vae_kind { GEN_VAE_KL, GEN_VAE_TINY } gen_vae_kind;
+typedef enum gen_vae_kind { GEN_VAE_KL, GEN_VAE_TINY, GEN_VAE_WAN } gen_vae_kind;
 
 /* vae/config.json with its defaults filled in. */
 typedef struct gen_vae_config {
@@ -43,6 +46,11 @@ typedef struct gen_vae_config {
     int num_decoder_blocks[GEN_VAE_MAX_STAGES];
     double latent_magnitude, latent_shift; /* of latents stored in 8 bits */
 
+    /* Wan: clips; layers_per_block as in KL */
+    bool halves_time[GEN_VAE_MAX_STAGES]; /* does stage i of the encoder halve the frames? */
+    int patch_size;                       /* pixels of a side that become channels first */
+    bool has_shortcuts;                   /* around stages */
+
     /* latents = (z - shift_factor) scaling_factor, or (z - mean) scaling_factor / std */
     double scaling_factor, shift_factor;
     bool has_latents_mean_std;
@@ -62,6 +70,8 @@ gen_status gen_vae_config_from_taesd(gen_vae_config *out, const gen_weights *wei
 gen_status gen_vae_add_taesd(gen_weights *into, gen_weights *file, bool is_encoder, gen_error *err);
 
 int64_t gen_vae_factor(const gen_vae_config *cfg);
+/* Frames of a clip for each frame of latents after the first; 1 for autoencoders of pictures. */
+int64_t gen_vae_time_factor(const gen_vae_config *cfg);
 /* The latents of a picture H x W; sizes that are no multiple of the factor are allowed. */
 void gen_vae_latent_size(const gen_vae_config *cfg, int64_t H, int64_t W, int64_t *h, int64_t *w);
 
@@ -109,6 +119,37 @@ gen_status gen_vae_encode(gen_vae *vae, const float *pixels, int64_t N, int64_t 
 gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t h, int64_t w,
                           int64_t band_rows, float *pixels, gen_error *err);
 
+/* ---- clips ---------------------------------------------------------------------------------- */
+
+/* Frames of a clip one at a time: reads or takes frame `index`, [H,W,3] in [-1,1]. */
+typedef struct gen_clip_io {
+    void *self;
+    gen_status (*frame)(void *self, int64_t index, float *pixels, gen_error *err);
+} gen_clip_io;
+
+typedef struct gen_clip_vae gen_clip_vae;
+
+/* For a configuration of kind GEN_VAE_WAN; weights and backend are borrowed.  While a clip is coded
+ * the backend runs nothing else. */
+gen_status gen_clip_vae_new(gen_clip_vae **out, const gen_vae_config *cfg, gen_weights *weights,
+                            gen_backend *backend, gen_error *err);
+void gen_clip_vae_free(gen_clip_vae *vae);
+/* Gives back plans and prepared weights. */
+void gen_clip_vae_release(gen_clip_vae *vae);
+
+/* F frames H x W to moments [f,h,w,2C], mean and log-variance, not scaled (gen_vae_sample(),
+ * gen_vae_scale()).  F - 1 is a multiple of the time factor, H and W of the factor.  tile > 0: in
+ * overlapping tiles of that many latents a side, blended linearly where they overlap by a quarter;
+ * every frame is then read once for each tile.  Memory does not depend on F.
+ * Errors: of io; ARGUMENT for sizes off the grid; MODEL; MEMORY; DEVICE. */
+gen_status gen_clip_vae_encode(gen_clip_vae *vae, int64_t F, int64_t H, int64_t W, int64_t tile,
+                               const gen_clip_io *io, float *moments, gen_error *err);
+/* z [f,h,w,C], not scaled, to frames in order, cut to [-1,1].  Whole frames: a frame of latents at
+ * a time, memory does not depend on f.  In tiles: tile by tile, and the pixels of the whole clip
+ * are held.  Errors: of io; MODEL; MEMORY; DEVICE; INTERNAL when a pixel is not finite. */
+gen_status gen_clip_vae_decode(gen_clip_vae *vae, const float *z, int64_t f, int64_t h, int64_t w,
+                               int64_t tile, const gen_clip_io *io, gen_error *err);
+
 /* What encoding or decoding one picture takes beside the weights as they are in the file. */
 typedef struct gen_vae_needs {
     size_t arena;       /* bytes of the backend's arena */
@@ -123,6 +164,9 @@ gen_status gen_vae_measure_encode(gen_vae *vae, int64_t H, int64_t W, gen_vae_ne
                                   gen_error *err);
 gen_status gen_vae_measure_decode(gen_vae *vae, int64_t h, int64_t w, int64_t band_rows,
                                   gen_vae_needs *needs, gen_error *err);
+/* The same for clips: of latents [f,h,w]. */
+gen_status gen_clip_vae_measure(gen_clip_vae *vae, bool is_decoder, int64_t f, int64_t h, int64_t w,
+                                int64_t tile, gen_vae_needs *needs, gen_error *err);
 /* The largest bands, or 0 for none, with which arena + scratch + host + transformed stay within
  * `limit` bytes (0: no limit), and what they need.  `held` (or NULL) has the arena and scratch that
  * are there already: less is not taken.  Errors: MEMORY when no size fits; *needs are then those of

@@ -203,6 +203,19 @@ void gen_output(gen_graph *g, gen_tensor *t, const char *name)
     set_name(g, t, name);
 }
 
+void gen_carry(gen_graph *g, gen_tensor *input, gen_tensor *value, const char *name)
+{
+    if (input->is_poisoned || value->is_poisoned)
+        return;
+    if (input->kind != GEN_KIND_INPUT || value->kind != GEN_KIND_VALUE ||
+        input->dtype != value->dtype || gen_tensor_elements(input) != gen_tensor_elements(value)) {
+        gen_graph_fail(g, name, GEN_ERROR_INTERNAL, "a state of another size than its input");
+        return;
+    }
+    value->carried_in = input;
+    gen_output(g, value, name);
+}
+
 gen_tensor *gen_name(gen_graph *g, gen_scope scope, gen_tensor *t)
 {
     if (t->is_poisoned || t->is_output)

@@ -48,6 +48,7 @@ struct gen_tensor {
     gen_tensor *base;         /* VIEW: the tensor that owns the memory */
     int64_t offset;           /* VIEW: elements from the start of base */
     gen_weight *weight;       /* WEIGHT */
+    gen_tensor *carried_in;   /* VALUE computed into the memory of this input: gen_carry() */
     gen_tensor *derived_from; /* INPUT made on the host from another input (gen_sinusoid) */
     struct {
         int64_t dim;
@@ -195,6 +196,12 @@ gen_tensor *gen_sinusoid(gen_graph *g, gen_tensor *t, int64_t dim, gen_sinusoid_
 
 /* Marks a result; it keeps its memory to the end of the run. */
 void gen_output(gen_graph *g, gen_tensor *t, const char *name);
+
+/* State that survives a run: `value`, a node's output of the same size, is computed into the memory
+ * of `input`, where the next run finds it if no other plan of the backend ran in between.  Nothing
+ * may read the input after the node that makes the value.  The value can be downloaded as an output
+ * called `name`. */
+void gen_carry(gen_graph *g, gen_tensor *input, gen_tensor *value, const char *name);
 
 /* Gives a tensor the name of a module (its path), for GEN_PLAN_KEEP_ALL and for messages. */
 gen_tensor *gen_name(gen_graph *g, gen_scope scope, gen_tensor *t);

@@ -135,6 +135,42 @@ static const rule wan_rules[] = {
     END_OF_RULES,
 };
 
+/* The autoencoder of Wan: that of 2.1 counts the layers of a side, that of 2.2 those of a stage.
+ * Under the diffusers names nothing changes. */
+static const rule wan_resnet[] = {
+    {"residual.0", "norm1"}, {"residual.2", "conv1"},       {"residual.3", "norm2"},
+    {"residual.6", "conv2"}, {"shortcut", "conv_shortcut"}, END_OF_RULES,
+};
+
+static const rule wan_vae_rules[] = {
+    {"conv1", "quant_conv"},
+    {"conv2", "post_quant_conv"},
+    {"encoder.conv1", "encoder.conv_in"},
+    {"decoder.conv1", "decoder.conv_in"},
+    {"encoder.downsamples.#.downsamples.#.resample", "encoder.down_blocks.$0.downsampler.resample"},
+    {"encoder.downsamples.#.downsamples.#.time_conv",
+     "encoder.down_blocks.$0.downsampler.time_conv"},
+    {"encoder.downsamples.#.downsamples.#", "encoder.down_blocks.$0.resnets.$1", wan_resnet},
+    {"encoder.downsamples.#", "encoder.down_blocks.$0", wan_resnet},
+    {"decoder.upsamples.#.upsamples.#.resample", "decoder.up_blocks.$0.upsampler.resample"},
+    {"decoder.upsamples.#.upsamples.#.time_conv", "decoder.up_blocks.$0.upsampler.time_conv"},
+    {"decoder.upsamples.#.upsamples.#", "decoder.up_blocks.$0.resnets.$1", wan_resnet},
+    {"decoder.upsamples.#.resample", "decoder.up_blocks.$c.upsamplers.0.resample"},
+    {"decoder.upsamples.#.time_conv", "decoder.up_blocks.$c.upsamplers.0.time_conv"},
+    {"decoder.upsamples.#", "decoder.up_blocks.$c.resnets.$d", wan_resnet},
+    {"encoder.middle.0", "encoder.mid_block.resnets.0", wan_resnet},
+    {"encoder.middle.1", "encoder.mid_block.attentions.0"},
+    {"encoder.middle.2", "encoder.mid_block.resnets.1", wan_resnet},
+    {"decoder.middle.0", "decoder.mid_block.resnets.0", wan_resnet},
+    {"decoder.middle.1", "decoder.mid_block.attentions.0"},
+    {"decoder.middle.2", "decoder.mid_block.resnets.1", wan_resnet},
+    {"encoder.head.0", "encoder.norm_out"},
+    {"encoder.head.2", "encoder.conv_out"},
+    {"decoder.head.0", "decoder.norm_out"},
+    {"decoder.head.2", "decoder.conv_out"},
+    END_OF_RULES,
+};
+
 static const rule open_clip_block[] = {
     {"ln_1", "layer_norm1"},
     {"ln_2", "layer_norm2"},
@@ -207,6 +243,10 @@ static const struct {
     {GEN_PART_VAE, "decoder.layers.0.weight", 4},
     {GEN_PART_VAE, "encoder.layers.0.weight", 4},
     {GEN_PART_VAE, "3.conv.0.weight", 4},
+    {GEN_PART_VAE, "decoder.conv_in.weight", 5}, /* clips */
+    {GEN_PART_VAE, "encoder.conv_in.weight", 5},
+    {GEN_PART_VAE, "decoder.conv1.weight", 5},
+    {GEN_PART_VAE, "encoder.conv1.weight", 5},
     {GEN_PART_TEXT_ENCODER, "text_model.embeddings.token_embedding.weight", 2},
     {GEN_PART_TEXT_ENCODER, "embeddings.token_embedding.weight", 2},
     {GEN_PART_TEXT_ENCODER, "token_embedding.weight", 2},
@@ -397,10 +437,15 @@ static void find_layout(layout *l, const gen_weights *file, gen_part whole)
     const char *vae = l->prefix[GEN_PART_VAE];
     if (vae && find_in(file, vae, "3.conv.0.weight"))
         l->vae_rules = find_in(file, vae, "0.weight") ? tiny_encoder_rules : tiny_decoder_rules;
+    const bool is_clip_vae = vae && find_in(file, vae, "decoder.middle.0.residual.0.gamma");
+    if (is_clip_vae || (vae && find_in(file, vae, "decoder.mid_block.resnets.0.norm1.gamma")))
+        l->vae_rules = wan_vae_rules;
     const char *tokens = l->prefix[GEN_PART_TRANSFORMER];
     if (tokens && find_in(file, tokens, "time_projection.1.weight"))
         l->transformer_rules = wan_rules;
     measure(l, file);
+    if (is_clip_vae) /* three residual blocks and an upsampler */
+        l->blocks_per_stage = 4;
 }
 
 /* The part a tensor belongs to; *name becomes its name without the prefix. */

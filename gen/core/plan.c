@@ -104,14 +104,28 @@ static void find_lifetimes(const gen_plan *plan, lifetimes *l, int *last_use)
     }
     for (int s = 0; s < plan->num_steps; s++) {
         const gen_node *n = plan->steps[s];
-        const gen_tensor *reused = keep_all ? NULL : reusable_input(l, n, s, last_use);
-        if (reused)
+        const gen_tensor *reused = n->output->carried_in;
+        if (!reused && !keep_all)
+            reused = reusable_input(l, n, s, last_use);
+        if (reused && l->buffer_of[reused->id] >= 0)
             l->buffer_of[n->output->id] = l->buffer_of[reused->id];
         else
             new_buffer(l, n->output, s);
         const int last = last_use[n->output->id];
         extend(l, n->output, keep_all || n->output->is_output ? end : last > s ? last : s);
     }
+}
+
+/* A state must have been read by all its readers when its successor is written over it. */
+static gen_status check_states(const gen_plan *plan, const int *last_use, gen_error *err)
+{
+    for (int s = 0; s < plan->num_steps; s++) {
+        const gen_tensor *y = plan->steps[s]->output;
+        if (y->carried_in && last_use[y->carried_in->id] >= s)
+            return gen_fail(err, GEN_ERROR_INTERNAL, "%s: a state is read after its last change",
+                            y->name);
+    }
+    return GEN_OK;
 }
 
 static gen_status place(gen_plan *plan, gen_error *err)
@@ -127,6 +141,8 @@ static gen_status place(gen_plan *plan, gen_error *err)
     for (size_t i = 0; i < n; i++)
         last_use[i] = -1;
     find_lifetimes(plan, &l, last_use);
+    if ((status = check_states(plan, last_use, err)))
+        goto done;
     if ((status = gen_place_buffers(l.buffers, l.count, &plan->stats.arena, err)))
         goto done;
     for (size_t i = 0; i < n; i++) {

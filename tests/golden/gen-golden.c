@@ -32,6 +32,7 @@ static const struct kind {
     {"wkv_kernel", golden_wkv_kernel},
     {"WanTransformer3DModel", golden_wan},
     {"WanModel", golden_wan},
+    {"AutoencoderKLWan", golden_vae_wan},
     {"pipeline", golden_pipeline},
     {"schedulers", golden_schedulers},
     {"torch_rng", golden_torch_rng},

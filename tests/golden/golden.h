@@ -58,6 +58,7 @@ void golden_clip_tokenizer(golden_fixture *f);
 void golden_rwkv(golden_fixture *f);
 void golden_wkv_kernel(golden_fixture *f);
 void golden_wan(golden_fixture *f);
+void golden_vae_wan(golden_fixture *f);
 void golden_schedulers(golden_fixture *f);
 void golden_torch_rng(golden_fixture *f);
 void golden_pipeline(golden_fixture *f);
