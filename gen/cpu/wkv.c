@@ -4,8 +4,12 @@
  * the left and from the right; then the sums are joined along the segments, which gives what lies
  * left and right of each; then each segment computes its outputs, starting from these.  Weighted
  * sums add exactly once they have a common exponent, so this is the recurrence over all tokens.
- * Tasks are a segment of GEN_WKV_GROUP channels of a sample: they follow from the shape alone.
+ * Tasks are a segment of GEN_WKV_GROUP channels of a sample: they follow from the shape alone.  A
+ * task first copies its keys and values side by side: rows of all channels are far apart, often by
+ * a power of two, which caches and prefetchers like least.
  * Work and memory grow linearly with the tokens. */
+#include <string.h>
+
 #include "gen/cpu/kernels/wkv_kernels.h"
 #include "gen/cpu/spans.h"
 
@@ -57,13 +61,29 @@ static gen_wkv_tokens tokens_of(const job *j, int64_t row, int64_t segment)
                             .channels = channels < GEN_WKV_GROUP ? (int)channels : GEN_WKV_GROUP};
 }
 
+/* Copies keys and values to the scratch of a worker; returns what is left of it. */
+static float *gather(const job *j, gen_wkv_tokens *t, int worker)
+{
+    float *k = (float *)(void *)(j->step->per_worker + (size_t)worker * j->step->needs.per_worker);
+    float *v = k + j->s.length * GEN_WKV_GROUP;
+    const size_t width = (size_t)t->channels * sizeof(float);
+    for (int64_t i = 0; i < t->count; i++) {
+        memcpy(k + i * GEN_WKV_GROUP, t->k + i * t->ld_k, width);
+        memcpy(v + i * GEN_WKV_GROUP, t->v + i * t->ld_v, width);
+    }
+    t->k = k;
+    t->v = v;
+    t->ld_k = t->ld_v = GEN_WKV_GROUP;
+    return v + j->s.length * GEN_WKV_GROUP;
+}
+
 static void scan_task(void *arg, int i, int worker)
 {
     const job *j = arg;
     const int64_t row = i / j->s.segments, segment = i % j->s.segments;
     gen_wkv_state *s = states(j, row, segment);
     gen_wkv_tokens t = tokens_of(j, row, segment);
-    (void)worker;
+    gather(j, &t, worker);
     j->cpu->k->wkv->scan(&s[0], &t);
     t.k += (t.count - 1) * t.ld_k;
     t.v += (t.count - 1) * t.ld_v;
@@ -97,13 +117,13 @@ static void mix_task(void *arg, int i, int worker)
     const job *j = arg;
     const int64_t row = i / j->s.segments, segment = i % j->s.segments;
     const gen_wkv_state *s = states(j, row, segment);
-    const gen_wkv_tokens t = tokens_of(j, row, segment);
+    gen_wkv_tokens t = tokens_of(j, row, segment);
     const int64_t at = row / j->s.groups * j->s.tokens + segment * j->s.length;
     const int64_t c = row % j->s.groups * GEN_WKV_GROUP, ld = j->node->output->ld;
-    float *scratch =
-        (float *)(void *)(j->step->per_worker + (size_t)worker * j->step->needs.per_worker);
-    j->cpu->k->wkv->mix(j->node->p.wkv.form, &t, j->u + c, &s[0], &s[1], j->y + at * ld + c, ld,
-                        scratch);
+    float *scratch = gather(j, &t, worker), *y = (float *)(uintptr_t)t.v;
+    j->cpu->k->wkv->mix(j->node->p.wkv.form, &t, j->u + c, &s[0], &s[1], y, GEN_WKV_GROUP, scratch);
+    for (int64_t n = 0; n < t.count; n++)
+        memcpy(j->y + (at + n) * ld + c, y + n * GEN_WKV_GROUP, (size_t)t.channels * sizeof(float));
 }
 
 static void measure(const gen_cpu *cpu, const gen_node *node, gen_cpu_needs *needs)
@@ -112,7 +132,10 @@ static void measure(const gen_cpu *cpu, const gen_node *node, gen_cpu_needs *nee
     gen_measure_widened(cpu, node, needs);
     needs->shared = (size_t)(s.n * s.groups * s.segments) * 2 * sizeof(gen_wkv_state);
     needs->per_worker =
-        ((size_t)s.length * (size_t)cpu->k->wkv->scratch_width * sizeof(float) + 63) / 64 * 64;
+        ((size_t)s.length * (size_t)(cpu->k->wkv->scratch_width + 2 * GEN_WKV_GROUP) *
+             sizeof(float) +
+         63) /
+        64 * 64;
 }
 
 static void run(gen_cpu *cpu, gen_cpu_step *step)

@@ -32,7 +32,7 @@ struct gen_wkv_kernels {
     void (*join)(gen_wkv_state *total, const gen_wkv_state *part, const float *w, int64_t count,
                  int channels);
     /* y of all tokens of a segment; `before` and `after` are the states of the tokens on its left
-     * and right.  scratch: count * scratch_width floats. */
+     * and right.  y may lie over v.  scratch: count * scratch_width floats. */
     void (*mix)(gen_wkv_form form, const gen_wkv_tokens *tokens, const float *u,
                 const gen_wkv_state *before, const gen_wkv_state *after, float *y, int64_t ld_y,
                 float *scratch);
