@@ -80,8 +80,8 @@ static void bad_files(void **state)
         const char *text, *message;
     } cases[] = {
         {"{\"_class_name\": \"UNet2DConditionModel\"}",
-         "\"_class_name\" is \"UNet2DConditionModel\", expected \"AutoencoderKL\" or "
-         "\"AutoencoderTiny\""},
+         "\"_class_name\" is \"UNet2DConditionModel\", expected \"AutoencoderKL\", "
+         "\"AutoencoderTiny\" or \"AutoencoderKLWan\""},
         {"{\"in_channels\": 1}", "\"in_channels\" is 1, expected 3..3"},
         {"{\"latent_channels\": 129}", "\"latent_channels\" is 129, expected 1..128"},
         {"{\"block_out_channels\": [128, 100]}",
@@ -112,6 +112,32 @@ static void bad_files(void **state)
             fail_msg("%s was accepted", cases[i].text);
         EXPECT_CONTAINS(err.message, cases[i].message);
     }
+}
+
+static void clips(void **state)
+{
+    (void)state;
+    gen_vae_config c;
+    gen_error err = {0};
+    EXPECT_OK(read_text(&c, "{\"_class_name\": \"AutoencoderKLWan\"}", &err));
+    assert_int_equal(c.kind, GEN_VAE_WAN);
+    assert_int_equal(c.latent_channels, 16);
+    assert_int_equal(gen_vae_factor(&c), 8);
+    assert_int_equal(gen_vae_time_factor(&c), 4);
+    assert_true(c.has_latents_mean_std);
+    EXPECT_BETWEEN(c.latents_mean[7], 1.5507, 1.5509);
+    EXPECT_BETWEEN(c.latents_std[15], 1.9159, 1.9161);
+    EXPECT_OK(read_text(&c,
+                        "{\"_class_name\": \"AutoencoderKLWan\", \"patch_size\": 2, \"z_dim\": 48,"
+                        " \"temperal_downsample\": [false, true, false]}",
+                        &err));
+    assert_int_equal(gen_vae_factor(&c), 16);
+    assert_int_equal(gen_vae_time_factor(&c), 2);
+    assert_int_equal(
+        read_text(&c, "{\"_class_name\": \"AutoencoderKLWan\", \"temperal_downsample\": [1, 2, 3]}",
+                  &err),
+        GEN_ERROR_MODEL);
+    EXPECT_CONTAINS(err.message, "\"temperal_downsample\" is not a list of 3 times true or false");
 }
 
 /* A set with these names, each a tensor [4,9,3,3] without data. */
@@ -176,6 +202,7 @@ static void other_files_are_no_taesd(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clips),
         cmocka_unit_test(kl),
         cmocka_unit_test(latents_with_shift_and_with_statistics),
         cmocka_unit_test(tiny),
