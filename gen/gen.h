@@ -181,11 +181,45 @@ typedef struct gen_output_fields {
 
 /* Fills a template: {stem} {dir} {ext} {i} {i:04} {seed} {prompt} {prompt:40} {model} {w} {h}
  * {date}, %d and %04d; "{{" and "}}" are braces.  A field never adds a folder, except {dir}.
+ * {frame} and {frame:05} stay as they are, for gen_sequence_open().
  * Errors: ARGUMENT for an unknown field or a bad width; MEMORY. */
 GEN_API gen_status gen_output_path(char **out, const char *pattern, const gen_output_fields *fields,
                                    gen_error *err);
 /* Whether pictures of one run get different names from the template. */
 GEN_API bool gen_output_varies(const char *pattern);
+
+/* ---- clips -----------------------------------------------------------------------------------
+ */
+
+typedef struct gen_sequence gen_sequence; /* a clip being written, frame by frame */
+
+typedef struct gen_sequence_params {
+    size_t struct_size;       /* set by GEN_SEQUENCE_PARAMS() */
+    int num_frames;           /* that will come; at least 1 */
+    double frames_per_second; /* 0: 16 */
+    const char *format;       /* of single frames: as in gen_image_save_params */
+    int quality;
+    gen_if_exists if_exists;
+    const gen_text *texts; /* borrowed until the end; in the first frame, or in the one file */
+    size_t num_texts;
+    char *saved_path; /* receives the name of the file, or of the first frame */
+    size_t saved_path_size;
+} gen_sequence_params;
+#define GEN_SEQUENCE_PARAMS(...)                                                                   \
+    ((gen_sequence_params){.struct_size = sizeof(gen_sequence_params), __VA_ARGS__})
+
+/* A path with the field {frame}, {frame:05} makes a picture of every frame, counted from 1; any
+ * other path ends in .png or .apng and is one animated PNG, which appears when it is complete and
+ * repeats for ever.  Errors: ARGUMENT; OUTPUT; MEMORY. */
+GEN_API gen_status gen_sequence_open(gen_sequence **out, const char *path,
+                                     const gen_sequence_params *params, gen_error *err);
+/* The next frame; all are of one size.  Errors: ARGUMENT; OUTPUT; MEMORY. */
+GEN_API gen_status gen_sequence_add(gen_sequence *sequence, const gen_image *frame, gen_error *err);
+/* Ends the clip: all frames must have come.  The sequence still needs freeing.  Errors: ARGUMENT;
+ * OUTPUT. */
+GEN_API gen_status gen_sequence_finish(gen_sequence *sequence, gen_error *err);
+/* Drops an animated PNG that was not finished; frames of their own stay. */
+GEN_API void gen_sequence_free(gen_sequence *sequence);
 
 /* ---- contexts and models --------------------------------------------------------------------- */
 

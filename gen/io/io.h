@@ -87,6 +87,10 @@ typedef struct gen_string {
 
 void gen_string_add(gen_string *s, const char *data, size_t n);
 
+/* Appends a PNG file; freed with gen_free(out->text), also after a failure. */
+gen_status gen_png_encode_to_memory(gen_string *out, const char *path, const gen_image *image,
+                                    const gen_image_save_params *params, gen_error *err);
+
 /* Texts (metadata.c, text.c). */
 gen_status gen_info_add_text(gen_picture_info *info, const char *key, const char *value,
                              size_t value_size, gen_error *err);

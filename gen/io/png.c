@@ -232,8 +232,9 @@ gen_status gen_png_decode(const gen_decoded *out, const gen_bytes *bytes, gen_er
 typedef struct png_writer {
     png_structp png;
     png_infop info;
-    FILE *f;
-    char *latin1; /* the text on its way into the info struct */
+    FILE *f;            /* NULL: into memory */
+    gen_string *memory; /* grows by what is written */
+    char *latin1;       /* the text on its way into the info struct */
     bool is_out_of_memory;
     int error_number; /* of a failed write, or 0 */
     char reason[160];
@@ -249,6 +250,13 @@ static void on_write_error(png_structp png, png_const_charp message)
 static void write_bytes(png_structp png, png_bytep data, size_t size)
 {
     png_writer *w = png_get_io_ptr(png);
+    if (!w->f) {
+        gen_string_add(w->memory, (const char *)data, size);
+        if (!w->memory->is_out_of_memory)
+            return;
+        w->is_out_of_memory = true;
+        png_error(png, "no memory");
+    }
     if (fwrite(data, 1, size, w->f) != size) {
         w->error_number = errno;
         png_error(png, "write failed");
@@ -313,11 +321,11 @@ static bool write_picture(png_writer *w, const gen_image *image,
     return true;
 }
 
-gen_status gen_png_encode(FILE *f, const char *path, const gen_image *image,
-                          const gen_image_save_params *params, gen_error *err)
+static gen_status encode(png_writer start, const char *path, const gen_image *image,
+                         const gen_image_save_params *params, gen_error *err)
 {
     gen_status status = GEN_OK;
-    png_writer w = {.f = f};
+    png_writer w = start;
     w.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &w, on_write_error, ignore_warning,
                                       &w.is_out_of_memory, png_allocate, png_release);
     if (w.png)
@@ -335,4 +343,16 @@ gen_status gen_png_encode(FILE *f, const char *path, const gen_image *image,
     png_destroy_write_struct(&w.png, &w.info);
     gen_free(w.latin1);
     return status;
+}
+
+gen_status gen_png_encode(FILE *f, const char *path, const gen_image *image,
+                          const gen_image_save_params *params, gen_error *err)
+{
+    return encode((png_writer){.f = f}, path, image, params, err);
+}
+
+gen_status gen_png_encode_to_memory(gen_string *out, const char *path, const gen_image *image,
+                                    const gen_image_save_params *params, gen_error *err)
+{
+    return encode((png_writer){.memory = out}, path, image, params, err);
 }

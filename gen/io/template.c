@@ -204,6 +204,11 @@ gen_status gen_output_path(char **out, const char *pattern, const gen_output_fie
             p += 2;
         } else if (*p == '{') {
             p++;
+            if (read_field(&p, &spec) && strcmp(spec.name, "frame") == 0) {
+                gen_string_add(&b, start, (size_t)(p - start));
+                continue;
+            }
+            p = start + 1;
             if (!read_field(&p, &spec) || !add_field(&b, &spec, &f)) {
                 gen_free(b.text);
                 return unknown_field(pattern, start, err);
