@@ -514,6 +514,8 @@ static gen_status infer_tiny(gen_json **out, const gen_weights *vae, const char 
 gen_status gen_infer_vae_config(gen_json **out, const gen_weights *vae, gen_family family,
                                 const gen_weights *file, const char *path, gen_error *err)
 {
+    if (gen_is_clip_vae(vae))
+        return gen_infer_clip_vae_config(out, vae, path, err);
     if (gen_weights_find(vae, "decoder.conv_in.weight"))
         return infer_kl(out, vae, family, file, path, err);
     if (gen_weights_find(vae, "encoder.conv_in.weight"))

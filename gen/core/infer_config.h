@@ -40,4 +40,13 @@ gen_status gen_infer_vae_config(gen_json **out, const gen_weights *vae, gen_fami
 gen_status gen_infer_text_config(gen_json **out, const gen_weights *text, bool with_projection,
                                  const char *path, gen_error *err);
 
+/* Of a network over tokens (infer_tokens.c), with its class. */
+gen_status gen_infer_transformer_config(gen_json **out, const gen_weights *weights,
+                                        const char *path, gen_error *err);
+
+/* AutoencoderKLWan; gen_infer_vae_config() calls it for the autoencoders of clips. */
+bool gen_is_clip_vae(const gen_weights *vae);
+gen_status gen_infer_clip_vae_config(gen_json **out, const gen_weights *vae, const char *path,
+                                     gen_error *err);
+
 #endif

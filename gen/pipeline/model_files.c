@@ -228,6 +228,7 @@ static gen_part part_of_class(const char *class_name)
         {"UNet2DConditionModel", GEN_PART_UNET},
         {"AutoencoderKL", GEN_PART_VAE},
         {"AutoencoderTiny", GEN_PART_VAE},
+        {"AutoencoderKLWan", GEN_PART_VAE},
         {"CLIPTextModel", GEN_PART_TEXT_ENCODER},
         {"CLIPTextModelWithProjection", GEN_PART_TEXT_ENCODER},
         {"CLIPModel", GEN_PART_TEXT_ENCODER},
@@ -313,6 +314,8 @@ static gen_status add_parts(gen_model_files *files, gen_weights *source, gen_err
         if (part == GEN_PART_UNET) {
             files->family = gen_infer_family(c->weights);
             GEN_TRY(gen_infer_unet_config(&c->config, c->weights, files->path, err));
+        } else if (part == GEN_PART_TRANSFORMER) {
+            GEN_TRY(gen_infer_transformer_config(&c->config, c->weights, files->path, err));
         } else if (part == GEN_PART_VAE) {
             GEN_TRY(gen_infer_vae_config(&c->config, c->weights, files->family, source, files->path,
                                          err));
