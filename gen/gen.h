@@ -116,6 +116,18 @@ GEN_API gen_status gen_image_save(const gen_image *image, const char *path,
 GEN_API gen_status gen_image_save_check(const char *path, const gen_image_save_params *params,
                                         gen_error *err);
 
+typedef enum gen_filter {
+    GEN_FILTER_LANCZOS,
+    GEN_FILTER_BICUBIC,
+    GEN_FILTER_BILINEAR,
+    GEN_FILTER_NEAREST
+} gen_filter;
+
+/* A picture of another size, byte for byte as Pillow resizes; all channels alike.  Errors: INPUT
+ * for a size beyond the limits; MEMORY. */
+GEN_API gen_status gen_image_resize(gen_image **out, const gen_image *image, int width, int height,
+                                    gen_filter filter, gen_error *err);
+
 /* What a picture file says about itself, without its pixels. */
 typedef struct gen_picture_info {
     const char *format; /* "PNG", "JPEG" or "PNM" */
