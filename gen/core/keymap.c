@@ -196,6 +196,28 @@ static const rule text_rules[] = {
     END_OF_RULES,
 };
 
+/* T5 as transformers has it: nothing changes. */
+static const rule t5_rules[] = {END_OF_RULES};
+
+/* umT5 as the original code of Wan has it. */
+static const rule wan_t5_block[] = {
+    {"norm1", "layer.0.layer_norm"},
+    {"attn", "layer.0.SelfAttention"},
+    {"pos_embedding.embedding", "layer.0.SelfAttention.relative_attention_bias"},
+    {"norm2", "layer.1.layer_norm"},
+    {"ffn.gate.0", "layer.1.DenseReluDense.wi_0"},
+    {"ffn.fc1", "layer.1.DenseReluDense.wi_1"},
+    {"ffn.fc2", "layer.1.DenseReluDense.wo"},
+    END_OF_RULES,
+};
+
+static const rule wan_t5_rules[] = {
+    {"token_embedding", "shared"},
+    {"blocks.#", "encoder.block.$0", wan_t5_block},
+    {"norm", "encoder.final_layer_norm"},
+    END_OF_RULES,
+};
+
 /* Where a part lies in a file, the most particular prefix first, and what shows that it is there.
  */
 typedef struct place {
@@ -291,6 +313,10 @@ static const char *const ignored_names[] = {
 };
 static const char *const ignored_endings[] = {".position_ids", ".attn_mask", ".logit_scale"};
 
+/* What shows that a text encoder is a T5, in transformers and in the original code of Wan. */
+static const char t5_marker[] = "encoder.block.0.layer.0.SelfAttention.q.weight";
+static const char wan_t5_marker[] = "blocks.0.pos_embedding.embedding.weight";
+
 /* In a part: there, but only some uses need it. */
 static const char *const spare_names[] = {"text_projection.weight", "logit_scale"};
 
@@ -350,7 +376,7 @@ static const rule *find_rule(const rule *rules, const char *name, int *numbers, 
 /* What the rules have to know of a file. */
 typedef struct layout {
     const char *prefix[GEN_NUM_PARTS]; /* NULL: the part is not there */
-    const rule *vae_rules, *transformer_rules;
+    const rule *vae_rules, *transformer_rules, *text_rules;
     int blocks_per_stage;
     int vae_levels;
     const char *label_name;
@@ -366,7 +392,7 @@ static const rule *rules_of(const layout *l, gen_part part)
         return l->vae_rules;
     case GEN_PART_TEXT_ENCODER:
     case GEN_PART_TEXT_ENCODER_2:
-        return text_rules;
+        return l->text_rules;
     case GEN_PART_TRANSFORMER:
         return l->transformer_rules;
     default:
@@ -425,7 +451,7 @@ static void measure(layout *l, const gen_weights *file)
 
 static void find_layout(layout *l, const gen_weights *file, gen_part whole)
 {
-    *l = (layout){.vae_rules = vae_rules, .label_name = "add_embedding"};
+    *l = (layout){.vae_rules = vae_rules, .text_rules = text_rules, .label_name = "add_embedding"};
     for (int part = 0; part < GEN_NUM_PARTS; part++)
         l->prefix[part] = find_prefix(file, (gen_part)part, part == (int)whole);
     for (int part = 0; part < GEN_NUM_PARTS; part++) /* names without prefix go to one part */
@@ -433,6 +459,10 @@ static void find_layout(layout *l, const gen_weights *file, gen_part whole)
             *l->prefix[part] == '\0')
             l->prefix[part] = NULL;
     const char *text = l->prefix[GEN_PART_TEXT_ENCODER];
+    if (text && find_in(file, text, t5_marker))
+        l->text_rules = t5_rules;
+    if (text && find_in(file, text, wan_t5_marker))
+        l->text_rules = wan_t5_rules;
     l->has_open_clip_of_sd2 = text && strcmp(text, "cond_stage_model.model.") == 0;
     const char *vae = l->prefix[GEN_PART_VAE];
     if (vae && find_in(file, vae, "3.conv.0.weight"))
@@ -477,6 +507,9 @@ static bool is_ignored(const layout *l, const char *name)
             return true;
     int k[MAX_NUMBERS];
     const char *text = below(l->prefix[GEN_PART_TEXT_ENCODER], name);
+    if (l->text_rules == t5_rules && text &&
+        (starts_with(text, "decoder.") || strcmp(text, "lm_head.weight") == 0))
+        return true; /* of a whole T5 */
     return l->has_open_clip_of_sd2 && text && match("transformer.resblocks.#", text, k) &&
            k[0] >= SD2_TEXT_BLOCKS;
 }
@@ -512,7 +545,7 @@ void gen_keymap_examine(const gen_weights *file, gen_file_contents *out)
     }
     out->is_embedding = gen_weights_find(file, "emb_params") ||
                         (gen_weights_find(file, "clip_l") && gen_weights_find(file, "clip_g"));
-    out->is_t5 = gen_weights_find(file, "encoder.block.0.layer.0.SelfAttention.q.weight") != NULL;
+    out->is_t5 = gen_weights_find(file, t5_marker) || gen_weights_find(file, wan_t5_marker);
 }
 
 /* ---- renaming ------------------------------------------------------------------------------- */

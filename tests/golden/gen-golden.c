@@ -28,6 +28,8 @@ static const struct kind {
     {"CLIPTextModel", golden_clip},
     {"CLIPTextModelWithProjection", golden_clip},
     {"clip_tokenizer", golden_clip_tokenizer},
+    {"T5EncoderModel", golden_t5},
+    {"UMT5EncoderModel", golden_t5},
     {"DiffRWKVModel", golden_rwkv},
     {"wkv_kernel", golden_wkv_kernel},
     {"WanTransformer3DModel", golden_wan},
