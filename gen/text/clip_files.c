@@ -4,52 +4,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "gen/text/files.h"
 #include "gen/text/text.h"
-
-enum { MAX_FILE = 64 << 20 };
-
-/* Reads a whole file; *data is NULL when there is none. */
-static gen_status read_file(char **data, size_t *size, const char *path, gen_error *err)
-{
-    gen_status status = GEN_OK;
-    struct stat info;
-    *data = NULL;
-    *size = 0;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) /* opening a pipe would wait */
-        return gen_fail(err, GEN_ERROR_MODEL, "%s: not a file", path);
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        if (errno == ENOENT || errno == ENOTDIR)
-            return GEN_OK;
-        return gen_fail(err, GEN_ERROR_MODEL, "%s: %s", path, strerror(errno));
-    }
-    if (fstat(fileno(f), &info) || !S_ISREG(info.st_mode)) {
-        status = gen_fail(err, GEN_ERROR_MODEL, "%s: not a file", path);
-    } else if (info.st_size > MAX_FILE) {
-        status = gen_fail(err, GEN_ERROR_MODEL,
-                          "%s: %lld bytes, more than the %d MiB a vocabulary may have", path,
-                          (long long)info.st_size, MAX_FILE >> 20);
-    } else if (!(*data = gen_malloc((size_t)info.st_size))) {
-        status = gen_no_memory(err, path, (size_t)info.st_size);
-    } else {
-        *size = fread(*data, 1, (size_t)info.st_size, f);
-        if (ferror(f))
-            status = gen_fail(err, GEN_ERROR_MODEL, "%s: %s", path, strerror(errno));
-    }
-    fclose(f);
-    return status;
-}
-
-static gen_status read_in(char **data, size_t *size, const char *dir, const char *name,
-                          gen_error *err)
-{
-    char *path = gen_asprintf("%s/%s", dir, name);
-    if (!path)
-        return gen_no_memory(err, dir, strlen(dir) + strlen(name) + 2);
-    const gen_status status = read_file(data, size, path, err);
-    gen_free(path);
-    return status;
-}
 
 /* The files of a directory; the vocabulary proper in the order of trust. */
 static gen_status open_directory(gen_clip_tokenizer **out, const char *dir, gen_error *err)
@@ -62,11 +18,13 @@ static gen_status open_directory(gen_clip_tokenizer **out, const char *dir, gen_
     char *data[NUM_FILES] = {0};
     size_t size[NUM_FILES] = {0};
     for (int i = 0; i < NUM_FILES && !status; i++)
-        status = read_in(&data[i], &size[i], dir, names[i], err);
+        status = gen_text_read_in(&data[i], &size[i], dir, names[i], err);
     if (!status && !data[MERGES] && !data[TOKENIZER])
-        status = read_in(&data[MERGES], &size[MERGES], dir, "bpe_simple_vocab_16e6.txt", err);
+        status =
+            gen_text_read_in(&data[MERGES], &size[MERGES], dir, "bpe_simple_vocab_16e6.txt", err);
     if (!status && !data[MERGES] && !data[TOKENIZER])
-        status = read_in(&data[MERGES], &size[MERGES], dir, "bpe_simple_vocab_16e6.txt.gz", err);
+        status = gen_text_read_in(&data[MERGES], &size[MERGES], dir, "bpe_simple_vocab_16e6.txt.gz",
+                                  err);
     if (!status) {
         const bool has_pair = data[VOCAB] && (data[MERGES] || !data[TOKENIZER]);
         const gen_clip_files files = {
@@ -121,7 +79,7 @@ static gen_status open_file(gen_clip_tokenizer **out, const char *path, gen_erro
         gen_free(dir);
         return status;
     }
-    GEN_TRY(read_file(&data, &size, path, err));
+    GEN_TRY(gen_text_read_file(&data, &size, path, err));
     if (!data)
         return gen_fail(err, GEN_ERROR_MODEL, "%s: no such file or directory", path);
     const gen_clip_files files = {.merges = data, .merges_size = size};

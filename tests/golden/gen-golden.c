@@ -30,6 +30,7 @@ static const struct kind {
     {"clip_tokenizer", golden_clip_tokenizer},
     {"T5EncoderModel", golden_t5},
     {"UMT5EncoderModel", golden_t5},
+    {"sentencepiece", golden_sentencepiece},
     {"DiffRWKVModel", golden_rwkv},
     {"wkv_kernel", golden_wkv_kernel},
     {"WanTransformer3DModel", golden_wan},
