@@ -28,22 +28,32 @@ from maps import WHOLE
 KINDS, COLORS = len(world.SUBJECTS), len(world.COLORS) + 1
 
 
+class Residual(nn.Module):
+    def __init__(self, w):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(w, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
+                                  nn.Conv2d(w, w, 3, padding=1, bias=False), nn.BatchNorm2d(w))
+
+    def forward(self, x):
+        return F.relu(x + self.body(x))
+
+
 class Checker(nn.Module):
     """Latents [N,16,16,16] -> scene logits; per kind: presence, colour, count logits and x (0..1)."""
 
-    def __init__(self, widths=((96, 1), (128, 1), (128, 2), (160, 1), (160, 1))):
+    def __init__(self, fine=96, w=160):
         super().__init__()
-        layers, w = [], 16
-        for v, stride in widths:
-            layers += [nn.Conv2d(w, v, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(v), nn.ReLU()]
-            w = v
-        self.body = nn.Sequential(*layers)                                        # [N,160,8,8]
+        self.body = nn.Sequential(nn.Conv2d(16, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(), Residual(fine),
+                                  nn.Conv2d(fine, w, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
+                                  *(Residual(w) for _ in range(3)))                # [N,w,8,8]
         self.cells = nn.Conv2d(w, KINDS, 1)
         self.color, self.count = nn.Linear(w, COLORS), nn.Linear(w + 1, 5)
         self.scene = nn.ModuleList(nn.Linear(2 * w, len(v)) for v in WHOLE.values())
 
     def forward(self, x):
-        f = self.body(x)
+        with torch.autocast('cpu', torch.bfloat16, enabled=self.training):
+            f = self.body(x)
+        f = f.float()
         n, w, h, _ = f.shape
         cell_map = self.cells(f)
         cells = cell_map.flatten(2)                                               # [N,K,64]
@@ -140,7 +150,8 @@ def train(o):
     log, last, r = Log(os.path.join(o.state, 'checker.log'), core), time.time(), np.random.default_rng(step)
     files = [(s, torch.from_numpy(np.array(a))) for s, a in shards(o.state, 'latents')]
     held = [(s, a.float()) for s, a in files if s >= world.HELD_OUT][0]
-    files = [(s, a) for s, a in files if s < world.HELD_OUT]
+    index = np.concatenate([np.arange(s, s + len(a)) for s, a in files if s < world.HELD_OUT])
+    latents = torch.cat([a for s, a in files if s < world.HELD_OUT])
     cache = {}
 
     def save():
@@ -148,13 +159,13 @@ def train(o):
         save_atomic(dict(model=model.state_dict(), optimisers=[opt.state_dict() for opt in opts], step=step, core_s=log.core_s()), path)
     while step < o.steps:
         wait_while(o.pause_file)
-        pick = [(f, int(r.integers(len(f[1])))) for f in (files[int(r.integers(len(files)))] for _ in range(o.batch))]
-        x = torch.stack([f[1][i] for f, i in pick]).float()
-        x = (x + .3 * torch.rand(len(x), 1, 1, 1) * torch.randn_like(x)).contiguous(memory_format=torch.channels_last)
-        for f, i in pick:
-            if f[0] + i not in cache:
-                cache[f[0] + i] = truth(f[0] + i)
-        rows = list(zip(*(cache[f[0] + i] for f, i in pick)))
+        pick = r.integers(len(index), size=o.batch)
+        x = latents[torch.from_numpy(pick)].float()
+        x = (x + .2 * torch.rand(len(x), 1, 1, 1) * torch.randn_like(x)).contiguous(memory_format=torch.channels_last)
+        for i in index[pick]:
+            if i not in cache:
+                cache[i] = truth(i)
+        rows = list(zip(*(cache[i] for i in index[pick])))
         loss = losses(model(x), [torch.from_numpy(np.stack(c)) for c in rows[:-1]] + [torch.tensor(rows[-1])])
         for opt, rate in zip(opts, rates):
             opt.param_groups[0]['lr'] = rate * min(1., (step + 1) / 100, max(.01, (o.steps - step) / (.5 * o.steps)))

@@ -39,9 +39,9 @@ class Log:
         print(json.dumps(record), flush=True)
 
 
-def orthogonalise(g):
-    """Newton-Schulz iteration of Muon: the nearest matrix with singular values near 1."""
-    x = g
+def orthogonalise(g, dtype):
+    """Newton-Schulz iteration of Muon: the nearest matrix with singular values near 1.  It forgives bf16."""
+    x = g.to(dtype)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
@@ -49,13 +49,14 @@ def orthogonalise(g):
     for _ in range(5):
         a = x @ x.T
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).float()
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised, for the inner matrices and kernels (out, in*kh*kw).  Step RMS is about .2 lr, as Adam's."""
 
-    def __init__(self, params, lr, momentum=.95, weight_decay=.01):
+    def __init__(self, params, lr, momentum=.95, weight_decay=.01, dtype=torch.float32):
+        self.dtype = dtype
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
     @torch.no_grad()
@@ -69,7 +70,7 @@ class Muon(torch.optim.Optimizer):
                     state['m'] = torch.zeros_like(p)
                 m = state['m'].mul_(group['momentum']).add_(p.grad)
                 g = (p.grad + group['momentum'] * m).reshape(p.shape[0], -1)
-                update = orthogonalise(g) * (.2 * max(g.shape) ** .5)
+                update = orthogonalise(g, self.dtype) * (.2 * max(g.shape) ** .5)
                 p.mul_(1 - group['lr'] * group['weight_decay'])
                 p.add_(update.reshape(p.shape), alpha=-group['lr'])
 

@@ -47,6 +47,16 @@ def pictures(start, n):
     return np.stack([render(scene_at(i)) for i in range(start, start + n)])
 
 
+def fold(net):
+    """The encoder without the blocks that add nothing (as the closed-form start leaves them): ten times faster, same numbers."""
+    import torch.nn as nn
+    from models import TinyBlock
+    for i, m in enumerate(net.layers):
+        if isinstance(m, TinyBlock) and not m.conv[-1].weight.any() and not m.conv[-1].bias.any():
+            net.layers[i] = nn.ReLU()
+    return net
+
+
 def encoder(folder, path):
     """A maker of latents; takes stored pictures where there are some."""
     import torch
@@ -54,7 +64,7 @@ def encoder(folder, path):
     torch.set_num_threads(1)
     vae = AutoencoderTiny(VAE).eval()
     vae.load_state_dict(torch.load(path, weights_only=True)['model'])
-    net = vae.encoder.to(memory_format=torch.channels_last)
+    net = fold(vae.encoder).to(memory_format=torch.channels_last)
 
     stored = {s + i: a[i:i + 16] for s, a in shards(folder, 'pictures') for i in range(0, len(a), 16)}
 

@@ -169,7 +169,8 @@ class Attention(nn.Module):
         n, t, w = x.shape
         q, k, v = (f(y).view(n, y.shape[1], self.heads, -1).transpose(1, 2) for f, y in
                    ((self.to_q, x), (self.to_k, context), (self.to_v, context)))
-        return self.to_out[0](F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, w))
+        y = (q * q.shape[-1] ** -.5 @ k.transpose(2, 3)).softmax(3).to(v.dtype) @ v      # faster than the fused op when training at 8x8
+        return self.to_out[0](y.transpose(1, 2).reshape(n, t, w))
 
 
 class GEGLU(nn.Module):

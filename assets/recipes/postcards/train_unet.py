@@ -148,6 +148,7 @@ def parse():
     a.add_argument('--single', type=float, default=1., help='how much oftener scenes of one object are drawn')
     a.add_argument('--adam', action='store_true', help='AdamW for everything (to compare)')
     a.add_argument('--compile', action='store_true', help='12%% faster after a minute or two')
+    a.add_argument('--bf16', action='store_true', help='matrix products in bf16; 1.6 times faster where the CPU has avx512_bf16')
     a.add_argument('--threads', type=int, default=1)
     a.add_argument('--name', default='unet')
     a.add_argument('--pause-file')
@@ -173,7 +174,8 @@ class Trainer:
         self.judged = UNet2DConditionModel().eval()
         inner, rest = split_parameters(self.unet)
         rest += list(self.head.parameters())
-        muon = torch.optim.AdamW(inner, o.lr / 2, betas=(.9, .99)) if o.adam else Muon(inner, o.lr)
+        muon = torch.optim.AdamW(inner, o.lr / 2, betas=(.9, .99)) if o.adam else Muon(
+            inner, o.lr, dtype=torch.bfloat16 if o.bf16 else torch.float32)
         self.optimisers = [muon, torch.optim.AdamW(rest, o.lr / 2, betas=(.9, .99), weight_decay=.01)]
         self.rates = [opt.param_groups[0]['lr'] for opt in self.optimisers]
         self.seen, core = 0, 0.
@@ -207,10 +209,11 @@ class Trainer:
         self.scenes.refresh()
 
     def loss(self, x0, e, s, context, presence, color, mask, whole):
-        v, inner = self.unet(noisy(x0, s, e), 1000 * s, context, features=True)
+        with torch.autocast('cpu', torch.bfloat16, enabled=self.o.bf16):
+            v, inner = self.unet(noisy(x0, s, e), 1000 * s, context, features=True)
         weight = 1 + mask
         weight = (weight / weight.mean())[:, None] * self.weights[:, None, None]
-        return ((v - (e - x0)).square() * weight).mean(), self.head(inner, presence, color, whole)
+        return ((v.float() - (e - x0)).square() * weight).mean(), self.head(inner.float(), presence, color, whole)
 
     def rate(self):
         o = self.o
@@ -227,8 +230,8 @@ class Trainer:
             pick = self.scenes.pick(r, o.batch)
             x0 = self.scenes.latents[torch.from_numpy(pick)].float().contiguous(memory_format=torch.channels_last)
             ids, *grids = prepare(self.scenes.index[pick], self.tokenizer, captions)
-            with torch.no_grad():
-                context = self.text(ids)
+            with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=o.bf16):
+                context = self.text(ids).float()
             e = torch.randn(x0.shape, generator=g).contiguous(memory_format=torch.channels_last)
             main, extra = self.step(x0, e, levels(o.batch, g), context, *grids)
             for opt, rate in zip(self.optimisers, self.rates):
