@@ -226,7 +226,7 @@ def ceiling(o):
     for i, want in enumerate(wanted):
         r = random.Random('ceiling/%d' % i)
         fixed = {k: want[k] for k in ('ground', 'time', 'weather', 'season', 'style', 'relation') if want[k]}
-        fixed['groups'] = [dict(g, size=None) for g in want['groups']]
+        fixed['groups'] = [dict(g, size=None, color=g['color'] or world.random_group(r, g['kind'])['color']) for g in want['groups']]
         kind = want['groups'][0]['kind']
         fixed.setdefault('ground', r.choice([g for g in world.GROUNDS if world.allowed(kind, g) and (g != 'desert' or want['season'] in
                                              (None, 'summer'))]))
