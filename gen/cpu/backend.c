@@ -340,11 +340,15 @@ gen_status gen_cpu_open(gen_backend **out, const gen_cpu_options *options, gen_e
     cpu->gemm = cpu->options.gemm;
     gen_status status = GEN_OK;
     if (cpu->gemm == GEN_GEMM_AUTO) /* the generic kernel is the slower one where a BLAS works */
-        cpu->gemm =
-            isa == GEN_CPU_GENERIC && gen_openblas_works() ? GEN_GEMM_OPENBLAS : GEN_GEMM_OWN;
-    else if (cpu->gemm == GEN_GEMM_OPENBLAS && !gen_openblas_works())
+        cpu->gemm = isa == GEN_CPU_GENERIC && gen_openblas_check() == GEN_OPENBLAS_WORKS
+                        ? GEN_GEMM_OPENBLAS
+                        : GEN_GEMM_OWN;
+    else if (cpu->gemm == GEN_GEMM_OPENBLAS && gen_openblas_check() == GEN_OPENBLAS_MISSING)
         status = gen_fail(err, GEN_ERROR_DEVICE,
-                          "OpenBLAS computes a known product wrongly on this CPU");
+                          "libopenblas.so.0 cannot be loaded: install OpenBLAS or use --gemm own");
+    else if (cpu->gemm == GEN_GEMM_OPENBLAS && gen_openblas_check() == GEN_OPENBLAS_WRONG)
+        status = gen_fail(err, GEN_ERROR_DEVICE,
+                          "OpenBLAS computes a known product wrongly on this CPU: use --gemm own");
     if (!status)
         status = gen_pool_new(&cpu->pool, cpu->options.num_threads, err);
     if (status) {

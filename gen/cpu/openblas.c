@@ -1,16 +1,22 @@
-/* openblas.c - matrix products by OpenBLAS, one thread a call, many calls at once. */
+/* openblas.c - matrix products by OpenBLAS, one thread a call, many calls at once.
+ *
+ * The library is opened when it is first wanted, never linked: as soon as it is loaded it starts
+ * threads and takes their memory, and where memory is limited a process hangs when it leaves. */
 #include "gen/cpu/openblas.h"
 
 #include <cblas.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <string.h>
+
+static __typeof__(&cblas_sgemm) sgemm;
 
 /* ---- does it work? -------------------------------------------------------------------------- */
 
 /* The sizes are no multiples of any kernel's tile; whole numbers make the product exact. */
 enum { CHECK_M = 53, CHECK_N = 67, CHECK_K = 71 };
 
-static bool verdict;
+static gen_openblas_verdict verdict;
 
 static int check_value(int i, int k, int seed)
 {
@@ -20,27 +26,37 @@ static int check_value(int i, int k, int seed)
 static void check_once(void)
 {
     static float a[CHECK_M * CHECK_K], b[CHECK_N * CHECK_K], c[CHECK_M * CHECK_N];
-    openblas_set_num_threads(1);
+    void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL); /* stays until the end */
+    void (*set_num_threads)(int) = NULL;
+    if (library) {
+        *(void **)&set_num_threads = dlsym(library, "openblas_set_num_threads");
+        *(void **)&sgemm = dlsym(library, "cblas_sgemm");
+    }
+    if (!set_num_threads || !sgemm) {
+        verdict = GEN_OPENBLAS_MISSING;
+        return;
+    }
+    set_num_threads(1);
     for (int i = 0; i < CHECK_M; i++)
         for (int k = 0; k < CHECK_K; k++)
             a[i * CHECK_K + k] = (float)check_value(i, k, 1);
     for (int j = 0; j < CHECK_N; j++)
         for (int k = 0; k < CHECK_K; k++)
             b[j * CHECK_K + k] = (float)check_value(j, k, 6);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, CHECK_M, CHECK_N, CHECK_K, 1.0f, a,
-                CHECK_K, b, CHECK_K, 0.0f, c, CHECK_N);
-    verdict = true;
+    sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, CHECK_M, CHECK_N, CHECK_K, 1.0f, a, CHECK_K, b,
+          CHECK_K, 0.0f, c, CHECK_N);
+    verdict = GEN_OPENBLAS_WORKS;
     for (int i = 0; i < CHECK_M; i++)
         for (int j = 0; j < CHECK_N; j++) {
             int sum = 0;
             for (int k = 0; k < CHECK_K; k++)
                 sum += check_value(i, k, 1) * check_value(j, k, 6);
             if (c[i * CHECK_N + j] != (float)sum)
-                verdict = false;
+                verdict = GEN_OPENBLAS_WRONG;
         }
 }
 
-bool gen_openblas_works(void)
+gen_openblas_verdict gen_openblas_check(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, check_once);
@@ -243,8 +259,8 @@ static void piece_task(void *arg, int i, int worker)
             for (int64_t n = 0; n < cols; n++)
                 c[r * g->ldc + n] = dot(a + r * g->lda, b + n * g->k, g->k);
     } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)g->k, 1.0f,
-                    a, (int)g->lda, b, (int)g->k, 0.0f, c, (int)g->ldc);
+        sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)g->k, 1.0f, a,
+              (int)g->lda, b, (int)g->k, 0.0f, c, (int)g->ldc);
     }
     finish(j, row, rows, col, cols);
 }
@@ -262,8 +278,8 @@ static void collected_task(void *arg, int i, int worker)
     for (int64_t col = 0; col < g->n; col += j->p.cols) {
         const int64_t cols = g->n - col < j->p.cols ? g->n - col : j->p.cols;
         const float *b = widened(j, col, cols, scratch);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)g->k, 1.0f,
-                    a, (int)g->k, b, (int)g->k, 0.0f, g->c + row * g->ldc + col, (int)g->ldc);
+        sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)g->k, 1.0f, a,
+              (int)g->k, b, (int)g->k, 0.0f, g->c + row * g->ldc + col, (int)g->ldc);
     }
     finish(j, row, rows, 0, g->n);
 }

@@ -4,9 +4,15 @@
 
 #include "gen/cpu/gemm.h"
 
-/* Multiplies a small known matrix once per process (some builds miscompute on some CPUs) and
- * remembers the verdict.  Also sets OpenBLAS to one thread. */
-bool gen_openblas_works(void);
+typedef enum gen_openblas_verdict {
+    GEN_OPENBLAS_WORKS,
+    GEN_OPENBLAS_MISSING, /* libopenblas.so.0 is not installed */
+    GEN_OPENBLAS_WRONG,
+} gen_openblas_verdict;
+
+/* Loads OpenBLAS at the first call in a process, sets it to one thread, multiplies a small known
+ * matrix (some builds miscompute on some CPUs) and remembers the verdict. */
+gen_openblas_verdict gen_openblas_check(void);
 
 /* The parts of gemm.h with OpenBLAS inside.  W is read where it lies, row by row, in its stored
  * type; only kernels larger than 1x1, and rows at odd addresses, get a copy.  A block of
