@@ -365,6 +365,10 @@ struct gen_generate_params {
      * seeds of other programs do: 0 stays, 1 arrives.  Later draws follow seed. */
     uint64_t variation_seed;
     double variation_strength;
+
+    /* Class-conditional models: the number of a class, or its name where the model has names; they
+     * also take the prompt for such a name.  NULL: none, any class is drawn. */
+    const char *class_label;
 };
 #define GEN_GENERATE_PARAMS(...)                                                                   \
     ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})

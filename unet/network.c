@@ -38,6 +38,19 @@ static void describe(const void *config, gen_network_traits *traits)
     }
 }
 
+/* SDXL (Podell et al. 2023, sec. 2.2): original size, crop, target size; the refiner's, of 5, end
+ * in an aesthetic score, of which the negative prompt has less. */
+static void fill_time_ids(const void *config, int width, int height, bool is_negative,
+                          float *time_ids)
+{
+    const gen_unet_config *cfg = config;
+    const float h = (float)height, w = (float)width;
+    const float base[6] = {h, w, 0, 0, h, w}, refiner[5] = {h, w, 0, 0, is_negative ? 2.5f : 6.0f};
+    const int n = cfg->has_text_time ? num_time_ids(cfg) : 0;
+    for (int i = 0; i < n; i++)
+        time_ids[i] = n == 5 ? refiner[i] : base[i];
+}
+
 static void record(gen_graph *g, gen_scope w, const void *config, const gen_network_shape *shape)
 {
     const gen_unet_shape s = {.batch = shape->batch,
@@ -54,5 +67,6 @@ const gen_network_class gen_unet_network = {
     .class_name = "UNet2DConditionModel",
     .configure = configure,
     .describe = describe,
+    .fill_time_ids = fill_time_ids,
     .record = record,
 };

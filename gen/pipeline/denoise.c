@@ -15,6 +15,24 @@ static gen_status make_plan(gen_plan **out, const gen_network_instance *network,
     return gen_plan_new(out, g, network->backend, flags, err);
 }
 
+gen_network_shape gen_network_smallest_shape(const gen_network_traits *t)
+{
+    enum { SIDE = 16, NUM_TOKENS = 77 };
+    gen_network_shape shape = {.batch = 1, .height = SIDE, .width = SIDE};
+    if (t->has_fixed_size) {
+        shape.height = t->sample_height;
+        shape.width = t->sample_width;
+    }
+    if (t->patch_height > 1)
+        shape.height = (shape.height + t->patch_height - 1) / t->patch_height * t->patch_height;
+    if (t->patch_width > 1)
+        shape.width = (shape.width + t->patch_width - 1) / t->patch_width * t->patch_width;
+    if (t->context_dim)
+        shape.num_tokens = t->num_context_tokens ? t->num_context_tokens : NUM_TOKENS;
+    shape.num_frames = t->is_video ? 1 : 0;
+    return shape;
+}
+
 gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
                                 const gen_network_shape *shape, gen_error *err)
 {
@@ -24,7 +42,9 @@ gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *netw
 static bool same_shape(const gen_network_shape *a, const gen_network_shape *b)
 {
     return a->batch == b->batch && a->height == b->height && a->width == b->width &&
-           a->num_tokens == b->num_tokens;
+           a->num_tokens == b->num_tokens && a->num_time_ids == b->num_time_ids &&
+           a->num_frames == b->num_frames && a->num_times == b->num_times &&
+           a->num_image_tokens == b->num_image_tokens;
 }
 
 gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
@@ -59,6 +79,20 @@ void gen_plan_cache_clear(gen_plan_cache *cache)
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+static size_t num_positions(const gen_denoise_group *g)
+{
+    return (size_t)(g->height * g->width * (g->num_frames ? g->num_frames : 1));
+}
+
+gen_network_shape gen_denoise_group_shape(const gen_denoise_group *g, int count)
+{
+    return (gen_network_shape){.batch = count,
+                               .height = g->height,
+                               .width = g->width,
+                               .num_tokens = g->num_tokens,
+                               .num_frames = g->num_frames};
+}
+
 /* The guidance embedding of distilled networks (Luo et al. 2023; unet.md 1.3): sines, then cosines
  * of 1000 (g - 1) at dim/2 frequencies from 1 to 1/10000. */
 static void embed_guidance(float *out, double guidance_scale, int dim)
@@ -74,28 +108,49 @@ static void embed_guidance(float *out, double guidance_scale, int dim)
         out[dim - 1] = 0.0f;
 }
 
-/* Uploads `name` as `count` rows of `width`, row i being source(i). */
+/* Uploads `name` as `count` rows of `width`; a row that is NULL is all ones. */
 static gen_status set_rows(gen_denoise_group *g, gen_plan *plan, const char *name,
-                           const int *members, int count, size_t width, bool is_pooled,
+                           const float *const *rows, int count, size_t width, gen_error *err)
+{
+    for (int i = 0; i < count; i++)
+        for (size_t k = 0; k < width; k++)
+            g->batch[(size_t)i * width + k] = rows[i] ? rows[i][k] : 1.0f;
+    return gen_plan_set(plan, name, g->batch, err);
+}
+
+static gen_status set_text(gen_denoise_group *g, gen_plan *plan, const int *members, int count,
                            gen_error *err)
 {
-    for (int i = 0; i < count; i++) {
-        const gen_condition *c = &g->conditions[members[i]];
-        memcpy(g->batch + (size_t)i * width, is_pooled ? c->pooled : c->states,
-               width * sizeof(float));
-    }
-    return gen_plan_set(plan, name, g->batch, err);
+    const gen_network_traits *t = &g->network->traits;
+    const size_t tokens = (size_t)g->num_tokens;
+    const float *rows[GEN_MAX_CONDITIONS] = {0};
+    for (int i = 0; i < count; i++)
+        rows[i] = g->conditions[members[i]].states;
+    if (t->context_dim)
+        GEN_TRY(set_rows(g, plan, "encoder_hidden_states", rows, count,
+                         tokens * (size_t)t->context_dim, err));
+    for (int i = 0; i < count; i++)
+        rows[i] = g->conditions[members[i]].mask;
+    if (t->has_context_mask)
+        GEN_TRY(set_rows(g, plan, "encoder_attention_mask", rows, count, tokens, err));
+    for (int i = 0; i < count; i++)
+        rows[i] = g->conditions[members[i]].pooled;
+    if (t->pooled_dim)
+        GEN_TRY(set_rows(g, plan, "text_embeds", rows, count, (size_t)t->pooled_dim, err));
+    return GEN_OK;
 }
 
 static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int *members,
                                  int count, gen_error *err)
 {
     const gen_network_traits *t = &g->network->traits;
-    if (t->context_dim)
-        GEN_TRY(set_rows(g, plan, "encoder_hidden_states", members, count,
-                         (size_t)g->num_tokens * (size_t)t->context_dim, false, err));
-    if (t->pooled_dim)
-        GEN_TRY(set_rows(g, plan, "text_embeds", members, count, (size_t)t->pooled_dim, true, err));
+    GEN_TRY(set_text(g, plan, members, count, err));
+    if (t->num_classes) {
+        int32_t labels[GEN_MAX_CONDITIONS];
+        for (int i = 0; i < count; i++)
+            labels[i] = g->conditions[members[i]].class_label;
+        GEN_TRY(gen_plan_set(plan, "class_labels", labels, err));
+    }
     if (t->num_time_ids) {
         for (int i = 0; i < count; i++)
             memcpy(g->batch + i * t->num_time_ids, g->conditions[members[i]].time_ids,
@@ -110,20 +165,51 @@ static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int
     return GEN_OK;
 }
 
-/* `scale` brings x into the coordinates the network knows. */
+/* A sample as the network takes it, [positions, in_channels]: `scale` brings x into the coordinates
+ * it knows; behind its channels come those beside it. */
+static void fill_sample(const gen_denoise_group *g, const float *x, double scale, float *out)
+{
+    const gen_network_traits *t = &g->network->traits;
+    const size_t C = (size_t)gen_network_latent_channels(t), D = (size_t)t->in_channels - C;
+    for (size_t i = 0; i < g->members[0].n / C; i++) {
+        for (size_t c = 0; c < C; c++)
+            out[i * (C + D) + c] = (float)(scale * (double)x[i * C + c]);
+        if (D)
+            memcpy(out + i * (C + D) + C, g->beside + i * D, D * sizeof *out);
+    }
+}
+
 static gen_status set_inputs(gen_denoise_group *g, gen_plan *plan, const float *x, double scale,
                              double time, const int *members, int count, gen_error *err)
 {
-    const size_t n = g->members[0].n;
+    const size_t n = num_positions(g) * (size_t)g->network->traits.in_channels;
     double times[GEN_MAX_CONDITIONS];
     for (int i = 0; i < count; i++) {
-        for (size_t k = 0; k < n; k++)
-            g->batch[(size_t)i * n + k] = (float)(scale * (double)x[k]);
+        fill_sample(g, x, scale, g->batch + (size_t)i * n);
         times[i] = time;
     }
     GEN_TRY(gen_plan_set(plan, "sample", g->batch, err));
     GEN_TRY(gen_plan_set_double(plan, "timestep", times, err));
     return set_conditions(g, plan, members, count, err);
+}
+
+/* Answer i of the batch: the prediction, in the coordinates that `c` leads to, and for the first
+ * condition what is said of the variance. */
+static void read_answer(const gen_denoise_group *g, const gen_precondition *c, const float *x,
+                        int i, int member, float *out)
+{
+    const gen_network_traits *t = &g->network->traits;
+    const size_t V = (size_t)t->variance_channels, C = (size_t)t->out_channels - V;
+    const size_t positions = num_positions(g);
+    const float *answer = g->batch + (size_t)i * positions * (C + V);
+    for (size_t p = 0; p < positions; p++)
+        for (size_t k = 0; k < C; k++)
+            out[p * C + k] = (float)(c->skip * (double)x[p * C + k] +
+                                     c->output * (double)answer[p * (C + V) + k]);
+    if (!g->variance || member != 0)
+        return;
+    for (size_t p = 0; p < positions; p++)
+        memcpy(g->variance + p * V, answer + p * (C + V) + C, V * sizeof *answer);
 }
 
 static bool all_finite(const float *x, size_t n)
@@ -138,8 +224,8 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
                       int count, float *const *out, gen_error *err)
 {
     gen_denoise_group *g = self;
-    const gen_network_shape shape = {count, g->height, g->width, g->num_tokens};
-    const size_t n = g->members[0].n;
+    const gen_network_shape shape = gen_denoise_group_shape(g, count);
+    const size_t n = num_positions(g) * (size_t)g->network->traits.out_channels;
     gen_precondition c = {.input = 1, .skip = 0, .output = 1};
     double time = at->time;
     gen_plan *plan;
@@ -162,9 +248,7 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
         return gen_hint(err, "try --precision f32, a smaller --cfg, or another sampler");
     }
     for (int i = 0; i < count; i++)
-        for (size_t k = 0; k < n; k++)
-            out[i][k] =
-                (float)(c.skip * (double)x[k] + c.output * (double)g->batch[(size_t)i * n + k]);
+        read_answer(g, &c, x, i, members[i], out[i]);
     return GEN_OK;
 }
 
@@ -183,10 +267,18 @@ static size_t larger(size_t a, size_t b)
 gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
 {
     const gen_network_traits *t = &g->network->traits;
-    const size_t positions = (size_t)(g->height * g->width);
+    const size_t positions = num_positions(g);
+    const int channels = gen_network_latent_channels(t);
+    if (t->in_channels < channels || (t->in_channels > channels && !g->beside)) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "this network takes %d channels and gives %d: it draws into a picture, which "
+                 "there is none of",
+                 t->in_channels, channels);
+        return gen_hint(err, "choose a model that starts from noise");
+    }
     size_t each =
         positions * (size_t)(t->in_channels > t->out_channels ? t->in_channels : t->out_channels);
-    each = larger(each, (size_t)g->num_tokens * (size_t)t->context_dim);
+    each = larger(each, (size_t)g->num_tokens * (size_t)(t->context_dim + t->has_context_mask));
     each = larger(each, (size_t)t->pooled_dim + (size_t)t->num_time_ids + (size_t)t->guidance_dim);
     g->batch_size = each * (size_t)g->num_conditions;
     g->batch = gen_malloc(g->batch_size * sizeof *g->batch);
@@ -196,7 +288,7 @@ gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
     for (int i = 0; i < g->num_conditions; i++) {
         gen_denoiser *m = &g->members[i];
         *m = (gen_denoiser){.self = m,
-                            .n = positions * (size_t)t->in_channels,
+                            .n = positions * (size_t)channels,
                             .denoise = run_member,
                             .group = &g->group,
                             .member = i};

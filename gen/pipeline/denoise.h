@@ -15,8 +15,10 @@ enum { GEN_MAX_CONDITIONS = 4, GEN_MAX_TIME_IDS = 8 };
 /* One condition; pointers are borrowed. */
 typedef struct gen_condition {
     const float *states; /* [num_tokens, context_dim] */
+    const float *mask;   /* [num_tokens]; NULL: all are tokens */
     const float *pooled; /* [pooled_dim], or NULL */
     float time_ids[GEN_MAX_TIME_IDS];
+    int class_label; /* for networks of classes */
 } gen_condition;
 
 typedef struct gen_network_instance {
@@ -43,6 +45,8 @@ void gen_plan_cache_clear(gen_plan_cache *cache);
 gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
                             const gen_network_instance *network, const gen_network_shape *shape,
                             gen_error *err);
+/* Small latents and a short text the network can be recorded with, to check it. */
+gen_network_shape gen_network_smallest_shape(const gen_network_traits *traits);
 /* A plan for measuring only; the caller frees it. */
 gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
                                 const gen_network_shape *shape, gen_error *err);
@@ -56,6 +60,11 @@ typedef struct gen_denoise_group {
     const gen_network_instance *network;
     gen_plan_cache *plans;
     int64_t height, width, num_tokens; /* of the latents, of the text */
+    int64_t num_frames;                /* of a clip's latents; 0: a picture */
+    /* [num_frames, height, width, in_channels - latent channels] behind those of the latents;
+     * for networks that take more than they give. */
+    const float *beside;
+    float *variance; /* receives what the network says of it for conditions[0]; NULL: dropped */
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];
     double guidance_scale;              /* for networks that embed it */
@@ -71,9 +80,11 @@ typedef struct gen_denoise_group {
     gen_denoiser members[GEN_MAX_CONDITIONS];
 } gen_denoise_group;
 
+/* The shape of the network's run for so many of its conditions. */
+gen_network_shape gen_denoise_group_shape(const gen_denoise_group *group, int num_conditions);
 /* Completes a group whose fields above `batch` are set; members[i] then is the denoiser of
- * conditions[i], [H,W,out_channels] raw predictions of [H,W,in_channels] latents, unless gives_x0
- * is set. */
+ * conditions[i], [F,H,W,C] raw predictions of [F,H,W,C] latents, unless gives_x0 is set.
+ * Errors: ARGUMENT when `beside` is missing; MEMORY. */
 gen_status gen_denoise_group_init(gen_denoise_group *group, gen_error *err);
 void gen_denoise_group_clear(gen_denoise_group *group);
 

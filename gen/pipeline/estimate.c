@@ -78,28 +78,27 @@ static void add_plan(gen_estimate_phase *phase, const gen_plan_stats *s, double 
     phase->flops += runs * s->flops;
 }
 
-/* num_tokens: what each encoder's prompt came to, so many chunks of its length. */
 static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m, int64_t num_tokens,
                                   gen_error *err)
 {
     phase->name = "encode";
-    for (int i = 0; i < m->text.num_encoders; i++) {
-        gen_clip_tokenizer_info info;
+    for (int i = 0;; i++) {
         gen_plan_stats s;
-        gen_text_options options = m->text.options;
-        options.pooled = m->text.has_pooled && i == m->text.num_encoders - 1;
-        gen_clip_tokenizer_get_info(m->text.stages[i].tokenizer, &info);
-        GEN_TRY(gen_text_encoder_measure(m->text.stages[i].encoder, info.max_length, &options, &s,
-                                         err));
-        add_plan(phase, &s, 2.0 * (double)num_tokens / info.max_length);
+        double runs;
+        GEN_TRY(m->text_class->measure(m->text, i, num_tokens, &s, &runs, err));
+        if (runs == 0)
+            return GEN_OK;
+        add_plan(phase, &s, runs);
     }
-    return GEN_OK;
 }
 
 static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, const gen_sampling *s,
                                    const gen_generate_params *p, int64_t num_tokens, gen_error *err)
 {
-    const gen_network_shape shape = {s->is_guided ? 2 : 1, s->height, s->width, num_tokens};
+    const gen_network_shape shape = {.batch = s->is_guided ? 2 : 1,
+                                     .height = s->height,
+                                     .width = s->width,
+                                     .num_tokens = num_tokens};
     gen_plan *plan;
     int num_calls;
     phase->name = "denoise";
@@ -148,14 +147,14 @@ static uint64_t weights_of(const gen_estimate_phase *p)
 enum { PROGRAM_BYTES = 12 << 20 };
 
 /* The arena and the working memory never shrink.  Weights stay from phase to phase, unless memory
- * is so short that each phase gives its own back. */
-static void add_peaks(gen_estimate *e, bool keeps_weights)
+ * is so short that each phase gives its own back; a large encoder always does. */
+static void add_peaks(gen_estimate *e, bool keeps_weights, bool keeps_encoder)
 {
     uint64_t weights = 0, activations = 0, scratch = 0;
     e->peak_bytes = 0;
     for (int i = 0; i < 3; i++) {
         gen_estimate_phase *p = &e->phases[i];
-        weights = weights_of(p) + (keeps_weights ? weights : 0);
+        weights = weights_of(p) + (keeps_weights && (i != 1 || keeps_encoder) ? weights : 0);
         if (p->activation_bytes > activations)
             activations = p->activation_bytes;
         if (p->scratch_bytes > scratch)
@@ -195,14 +194,15 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
         gen_vae_needs whole;
         GEN_TRY(gen_vae_measure_decode(m->vae, s->height, s->width, 0, &whole, err));
         const uint64_t vae = whole.weights - whole.transformed;
-        const uint64_t others =
-            out->keeps_weights ? weights_of(&e->phases[0]) + weights_of(&e->phases[1]) : 0;
+        const bool keeps_encoder = !m->text_class || !m->text_class->is_transient;
+        const uint64_t encoder = keeps_encoder ? weights_of(&e->phases[0]) : 0;
+        const uint64_t others = out->keeps_weights ? encoder + weights_of(&e->phases[1]) : 0;
         *decoder = (gen_estimate_phase){0};
         const gen_status status = estimate_decode(decoder, &out->band_rows, m, s, p,
                                                   PROGRAM_BYTES + others + vae, &e->phases[1], err);
         if (status && status != GEN_ERROR_MEMORY)
             return status;
-        add_peaks(e, out->keeps_weights);
+        add_peaks(e, out->keeps_weights, keeps_encoder);
         if (e->peak_bytes <= e->mem_limit)
             return status; /* not OK: the planning itself has no memory */
     }
@@ -222,8 +222,7 @@ gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_
     int64_t num_tokens = 0;
     memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
     GEN_TRY(gen_sampling_resolve(&sampling, &p, m, err));
-    if (m->network.traits.context_dim)
-        GEN_TRY(gen_prompt_num_tokens(&num_tokens, &m->text, p.prompt, p.negative_prompt, err));
+    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &p, err));
     GEN_TRY(gen_plan_memory(&plan, m, &sampling, &p, num_tokens, err));
     const gen_status status = measure_speed(&speed, m->context->backend, err);
     if (status && status != GEN_ERROR_MEMORY)

@@ -21,6 +21,7 @@ typedef struct job {
     size_t n; /* floats in the latents */
     int channels;
     float *x, *noise; /* [h,w,C] */
+    float *variance;  /* the same, or NULL */
     gen_rng rng;
     gen_channel_noise source;
     gen_schedule *schedule;
@@ -58,6 +59,20 @@ static void note_prompt(const gen_model *m, const gen_prompt_states *s, const ch
         gen_log(m->context, GEN_LOG_NOTE, "%s", note);
 }
 
+static gen_prompt_request request_of(const gen_generate_params *p)
+{
+    return (gen_prompt_request){
+        .prompt = p->prompt, .negative = p->negative_prompt, .clip_skip = p->clip_skip};
+}
+
+gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *m, const gen_generate_params *p,
+                                  gen_error *err)
+{
+    const gen_prompt_request request = request_of(p);
+    *num_tokens = 0;
+    return m->text_class ? m->text_class->count(num_tokens, m->text, &request, err) : GEN_OK;
+}
+
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
                             const gen_generate_params *p, gen_error *err)
 {
@@ -68,8 +83,8 @@ gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
         return gen_no_memory(err, "prompt", strlen(prompt));
     if (!m->prompt || strcmp(key, m->prompt_key) != 0) {
         gen_prompt_states *s;
-        const gen_status status =
-            gen_prompt_states_new(&s, &m->text, prompt, negative, p->clip_skip, err);
+        const gen_prompt_request request = request_of(p);
+        const gen_status status = m->text_class->encode(&s, m->text, &request, err);
         if (status) {
             gen_free(key);
             return status;
@@ -182,11 +197,14 @@ static gen_status start_from_noise(job *j, gen_error *err)
 static gen_status prepare_latents(job *j, gen_error *err)
 {
     const gen_generate_params *p = &j->params;
-    j->channels = j->model->network.traits.in_channels;
+    j->channels = gen_network_latent_channels(&j->model->network.traits);
     j->n = (size_t)(j->sampling.height * j->sampling.width) * (size_t)j->channels;
     j->x = gen_malloc(j->n * sizeof *j->x);
     j->noise = gen_malloc(j->n * sizeof *j->noise);
-    if (!j->x || !j->noise)
+    if (j->model->network.traits.variance_channels == j->channels)
+        j->variance = gen_calloc(j->n, sizeof *j->variance);
+    if (!j->x || !j->noise ||
+        (!j->variance && j->model->network.traits.variance_channels == j->channels))
         return gen_no_memory(err, "latents", j->n * sizeof *j->x);
     gen_rng_init(&j->rng, j->sampling.rng, p->seed);
     GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
@@ -225,13 +243,6 @@ static gen_status on_step(void *self, const gen_step_report *r, gen_error *err)
     return report(j, GEN_PHASE_STEP, j->steps_done, r->num_steps, err);
 }
 
-void gen_time_ids(float *out, int count, int height, int width, bool is_negative)
-{
-    const float h = (float)height, w = (float)width;
-    const float base[6] = {h, w, 0, 0, h, w}, refiner[5] = {h, w, 0, 0, is_negative ? 2.5f : 6.0f};
-    memcpy(out, count == 5 ? refiner : base, (size_t)count * sizeof *out);
-}
-
 static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_error *err)
 {
     gen_denoise_group *g = &j->group;
@@ -246,12 +257,15 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     if (prompt) {
         g->num_tokens = prompt->num_tokens;
         for (int i = 0; i < g->num_conditions; i++)
-            g->conditions[i] =
-                (gen_condition){.states = prompt->states[i], .pooled = prompt->pooled[i]};
+            g->conditions[i] = (gen_condition){
+                .states = prompt->states[i], .mask = prompt->mask[i], .pooled = prompt->pooled[i]};
     }
-    for (int i = 0; i < g->num_conditions; i++)
-        gen_time_ids(g->conditions[i].time_ids, g->network->traits.num_time_ids, j->params.height,
-                     j->params.width, i > 0);
+    g->conditions[0].class_label = j->sampling.class_label;
+    g->conditions[1].class_label = g->network->traits.null_class;
+    g->variance = j->variance;
+    for (int i = 0; i < g->num_conditions && g->network->cls->fill_time_ids; i++)
+        g->network->cls->fill_time_ids(g->network->config, j->params.width, j->params.height, i > 0,
+                                       g->conditions[i].time_ids);
     GEN_TRY(gen_denoise_group_init(g, err));
     const gen_denoiser *branches[GEN_MAX_BRANCHES] = {
         &g->members[0], j->sampling.is_guided ? &g->members[1] : NULL, NULL};
@@ -274,6 +288,7 @@ static gen_status run_steps(job *j, gen_error *err)
         .schedule = j->schedule,
         .config = &j->sampling.config,
         .noise = gen_channel_noise_source(&j->source),
+        .variance = j->variance,
         .on_step = on_step,
         .on_step_self = j,
     };
@@ -338,6 +353,7 @@ static void clear(job *j)
     gen_channel_noise_clear(&j->source);
     gen_free(j->x);
     gen_free(j->noise);
+    gen_free(j->variance);
 }
 
 /* Decides how the picture fits into memory, before any work. */
@@ -345,9 +361,7 @@ static gen_status plan_memory(job *j, gen_error *err)
 {
     gen_model *m = j->model;
     int64_t num_tokens = 0;
-    if (m->network.traits.context_dim)
-        GEN_TRY(gen_prompt_num_tokens(&num_tokens, &m->text, j->params.prompt,
-                                      j->params.negative_prompt, err));
+    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &j->params, err));
     GEN_TRY(gen_plan_memory(&j->memory, m, &j->sampling, &j->params, num_tokens, err));
     if (j->memory.band_rows)
         gen_log(m->context, GEN_LOG_NOTE, "decoding in %d bands to stay within %.2f GiB of memory",
@@ -358,14 +372,15 @@ static gen_status plan_memory(job *j, gen_error *err)
 static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_error *err)
 {
     GEN_TRY(report(j, GEN_PHASE_ENCODE, 0, 1, err));
-    if (!j->model->network.traits.context_dim)
+    gen_model *m = j->model;
+    if (!m->text_class)
         return GEN_OK;
     GEN_TRY(gen_model_prompt(prompt, j->model, &j->params, err));
     const size_t n = (size_t)((*prompt)->num_tokens * (*prompt)->dim);
     trace_value(j, "prompt_embeds", 0, (*prompt)->states[0], n);
     trace_value(j, "negative_embeds", 0, (*prompt)->states[1], n);
-    for (int i = 0; i < j->model->text.num_encoders && !j->memory.keeps_weights; i++)
-        gen_text_encoder_release(j->model->text.stages[i].encoder);
+    if (!j->memory.keeps_weights || m->text_class->is_transient)
+        m->text_class->release(m->text);
     return GEN_OK;
 }
 
@@ -382,8 +397,7 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(make_denoiser(j, prompt, err));
     t = now();
     GEN_TRY(report(j, GEN_PHASE_LOAD, 0, 1, err));
-    const gen_network_shape shape = {j->group.num_conditions, j->group.height, j->group.width,
-                                     j->group.num_tokens};
+    const gen_network_shape shape = gen_denoise_group_shape(&j->group, j->group.num_conditions);
     GEN_TRY(gen_network_plan(&plan, &m->plans, &m->network, &shape, err));
     stats->load_seconds = now() - t;
     t = now();

@@ -27,6 +27,7 @@ typedef struct gen_sampling {
     int64_t height, width;  /* of the latents */
     bool is_guided;         /* asks without the prompt, too */
     bool guidance_takes_x0; /* combines denoised latents, not raw predictions */
+    int class_label;        /* of networks that know classes */
     gen_guidance_params guidance;
 } gen_sampling;
 gen_status gen_sampling_resolve(gen_sampling *out, gen_generate_params *params,
@@ -51,10 +52,9 @@ gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *sampling
 void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t width,
                     int64_t channels, double strength);
 
-/* Micro-conditions of SDXL (Podell et al. 2023, sec. 2.2), [count]: original size, crop, target
- * size; the refiner's, of 5, end in an aesthetic score, of which the negative prompt has less. */
-void gen_time_ids(float *out, int count, int height, int width, bool is_negative);
-
+/* How long their states will be; 0 for a model without text. */
+gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *model,
+                                  const gen_generate_params *params, gen_error *err);
 /* Encodes the prompts, or finds them encoded; borrowed from the model. */
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
                             const gen_generate_params *params, gen_error *err);

@@ -26,6 +26,8 @@ static gen_status open_network(gen_model *m, gen_error *err)
     m->network.weights = gen_scope_root(c->weights);
     m->network.backend = m->context->backend;
     GEN_TRY(m->network.cls->configure(&m->network.config, c->config, err));
+    if (m->files->index && m->network.cls->read_index)
+        m->network.cls->read_index(m->network.config, m->files->index);
     m->network.cls->describe(m->network.config, &m->network.traits);
     return GEN_OK;
 }
@@ -38,74 +40,37 @@ static gen_status open_vae(gen_model *m, const char *other, gen_error *err)
         GEN_TRY(gen_model_files_set_vae(m->files, other, err));
     GEN_TRY(gen_model_files_require(&c, m->files, "vae", err));
     GEN_TRY(gen_vae_config_read(&config, c->config, err));
-    if (config.latent_channels != m->network.traits.out_channels)
+    const int channels = gen_network_latent_channels(&m->network.traits);
+    if (config.latent_channels != channels)
         return gen_fail(err, GEN_ERROR_MODEL,
                         "%s: the autoencoder has %d latent channels, the network gives %d", c->path,
-                        config.latent_channels, m->network.traits.out_channels);
+                        config.latent_channels, channels);
     return gen_vae_new(&m->vae, &config, c->weights, m->context->backend, err);
-}
-
-/* The vocabulary of one encoder: named by the user, the model's own, or found elsewhere. */
-static gen_status open_tokenizer(gen_model *m, int stage, const char *own, const char *wanted,
-                                 const gen_clip_config *config, gen_error *err)
-{
-    gen_clip_tokenizer **out = &m->text.stages[stage].tokenizer;
-    if (own && !wanted) {
-        GEN_TRY(gen_clip_tokenizer_open(out, own, err));
-    } else if (stage > 0) {
-        *out = m->text.stages[0].tokenizer;
-    } else {
-        const gen_clip_search search = {
-            .explicit_path = wanted, .model_path = m->files->path, .num_rows = config->vocab_size};
-        GEN_TRY(gen_clip_tokenizer_find(out, &search, err));
-    }
-    /* Vocabularies from elsewhere do not know that OpenCLIP's encoders are padded with "!". */
-    if (!own || wanted)
-        m->text.stages[stage].tokens.has_pad = config->hidden_act == GEN_ACT_GELU;
-    gen_clip_tokenizer_info info;
-    gen_clip_tokenizer_get_info(*out, &info);
-    if (info.max_length > config->max_position_embeddings)
-        m->text.stages[stage].tokens.length = (int)config->max_position_embeddings;
-    return gen_clip_tokenizer_check(*out, config->vocab_size, err);
 }
 
 static gen_status open_text(gen_model *m, const char *tokenizer, gen_error *err)
 {
-    static const char *const names[GEN_MAX_ENCODERS] = {"text_encoder", "text_encoder_2"};
-    int64_t dim = 0;
-    if (!m->network.traits.context_dim)
+    const gen_network_traits *t = &m->network.traits;
+    const gen_model_component *c;
+    const gen_prompt_source source = {
+        .files = m->files, .traits = t, .tokenizer = tokenizer, .backend = m->context->backend};
+    if (!t->context_dim)
         return GEN_OK;
-    for (int i = 0; i < GEN_MAX_ENCODERS; i++) {
-        const gen_model_component *c = gen_model_files_find(m->files, names[i]);
-        gen_clip_config config;
-        if (!c)
-            continue;
-        const int stage = m->text.num_encoders;
-        GEN_TRY(gen_clip_config_parse(&config, c->config, err));
-        GEN_TRY(gen_text_encoder_new(&m->text.stages[stage].encoder, &config,
-                                     gen_scope_root(c->weights), m->context->backend, err));
-        m->text.num_encoders++;
-        GEN_TRY(open_tokenizer(m, stage, i ? m->files->tokenizer_2 : m->files->tokenizer, tokenizer,
-                               &config, err));
-        dim += config.hidden_size;
-    }
-    if (!m->text.num_encoders) {
-        const gen_model_component *c;
-        return gen_model_files_require(&c, m->files, names[0], err);
-    }
-    if (dim != m->network.traits.context_dim)
+    c = gen_model_files_find(m->files, "text_encoder");
+    if (!c)
+        c = gen_model_files_find(m->files, "text_encoder_2");
+    if (!c)
+        return gen_model_files_require(&c, m->files, "text_encoder", err);
+    m->text_class = gen_prompt_encoder_find(c->class_name);
+    if (!m->text_class)
+        return gen_fail(err, GEN_ERROR_MODEL, "%s: gen has no text encoder of class \"%s\"",
+                        c->path, c->class_name);
+    GEN_TRY(m->text_class->open(&m->text, &source, err));
+    const int64_t dim = m->text_class->dim(m->text);
+    if (dim != t->context_dim)
         return gen_fail(err, GEN_ERROR_MODEL,
                         "%s: the text encoders give %d channels, the network expects %d",
-                        m->files->path, (int)dim, m->network.traits.context_dim);
-    /* unet.md 5.2: networks with pooled text take the layer before the last, not normed. */
-    m->text.has_pooled = m->network.traits.pooled_dim > 0;
-    if (m->text.has_pooled)
-        m->text.options.layer_from_end = 2;
-    else
-        m->text.options.final_norm = true;
-    if (m->files->index)
-        return gen_json_bool(m->files->index, "force_zeros_for_empty_prompt", false,
-                             &m->text.zeros_for_empty, err);
+                        m->files->path, (int)dim, t->context_dim);
     return GEN_OK;
 }
 
@@ -127,6 +92,9 @@ static void warn_of_scheduler(const gen_model *m)
 
 static gen_status open_scheduler(gen_model *m, gen_error *err)
 {
+    const char *usual = m->network.traits.defaults.scheduler;
+    if (!m->files->scheduler && usual)
+        return gen_scheduler_config_init(&m->scheduler, usual, err);
     GEN_TRY(
         gen_scheduler_config_read(&m->scheduler, &m->scheduler_lists, m->files->scheduler, err));
     if (m->files->prediction_type)
@@ -145,7 +113,8 @@ static gen_status test_prediction(gen_model *m, gen_error *err)
     const gen_network_traits *t = &m->network.traits;
     bool is_v = false;
     if (m->files->scheduler || m->files->prediction_type || t->context_dim != SD2_CONTEXT ||
-        t->in_channels != t->out_channels || t->pooled_dim || t->num_time_ids || t->guidance_dim)
+        t->in_channels != t->out_channels || t->pooled_dim || t->num_time_ids || t->guidance_dim ||
+        t->num_classes || t->has_context_mask || t->is_video)
         return GEN_OK;
     GEN_TRY(gen_network_predicts_v(&is_v, &m->network, err));
     m->scheduler.prediction_type = is_v ? GEN_PREDICT_V : GEN_PREDICT_EPSILON;
@@ -161,7 +130,7 @@ static gen_status test_prediction(gen_model *m, gen_error *err)
 static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
 {
     const gen_network_traits *t = &m->network.traits;
-    const gen_network_shape shape = {1, 16, 16, t->context_dim ? 77 : 0};
+    const gen_network_shape shape = gen_network_smallest_shape(t);
     const gen_model_component *vae = gen_model_files_find(m->files, "vae");
     gen_vae_needs needs;
     gen_plan *plan;
@@ -188,7 +157,12 @@ static gen_status read_defaults(const gen_model *m, gen_model_defaults *d, gen_e
     const bool is_distilled = m->scheduler.network == GEN_NETWORK_CONSISTENCY ||
                               strcmp(m->scheduler.sampler, "lcm") == 0 ||
                               strcmp(m->scheduler.sampler, "tcd") == 0;
+    const gen_network_defaults *own_defaults = &m->network.traits.defaults;
     *d = (gen_model_defaults){.steps = 20, .guidance_scale = 7.5};
+    if (own_defaults->num_inference_steps)
+        d->steps = own_defaults->num_inference_steps;
+    if (own_defaults->guidance_scale > 0)
+        d->guidance_scale = own_defaults->guidance_scale;
     if (m->network.traits.guidance_dim || is_distilled)
         *d = (gen_model_defaults){.steps = 4,
                                   .guidance_scale = m->network.traits.guidance_dim ? 8.5 : 1.0};
@@ -303,7 +277,8 @@ void gen_model_free(gen_model *m)
     gen_plan_cache_clear(&m->plans);
     gen_prompt_states_free(m->prompt);
     gen_free(m->prompt_key);
-    gen_text_stack_clear(&m->text);
+    if (m->text_class)
+        m->text_class->close(m->text);
     gen_vae_free(m->vae);
     gen_free(m->network.config);
     gen_free(m->scheduler_lists);

@@ -5,7 +5,7 @@
 #include "gen/pipeline/denoise.h"
 #include "gen/pipeline/model_files.h"
 #include "gen/pipeline/pipeline.h"
-#include "gen/pipeline/prompt_states.h"
+#include "gen/pipeline/prompts.h"
 #include "gen/pipeline/world.h"
 #include "vae/vae.h"
 
@@ -20,7 +20,8 @@ struct gen_model {
     gen_model_files *files;
     const gen_model_component *network_files;
     gen_network_instance network;
-    gen_text_stack text;
+    const gen_prompt_encoder *text_class; /* NULL: takes no text */
+    void *text;
     gen_vae *vae;
     gen_scheduler_config scheduler;
     double *scheduler_lists; /* owned, borrowed by scheduler */

@@ -1,4 +1,4 @@
-/* registry.c - the table of denoiser families. */
+/* registry.c - the tables of denoiser families and of text encoders. */
 #include "gen/pipeline/registry.h"
 
 #include <string.h>
@@ -13,6 +13,10 @@ static const gen_network_class *const networks[] = {
     &gen_wan_original_network,
 };
 
+static const gen_prompt_encoder *const prompt_encoders[] = {
+    &gen_clip_prompts,
+};
+
 const gen_network_class *gen_network_at(int i)
 {
     const int n = (int)(sizeof networks / sizeof *networks);
@@ -25,5 +29,14 @@ const gen_network_class *gen_network_find(const char *class_name)
     for (int i = 0; (network = gen_network_at(i)); i++)
         if (strcmp(network->class_name, class_name) == 0)
             return network;
+    return NULL;
+}
+
+const gen_prompt_encoder *gen_prompt_encoder_find(const char *class_name)
+{
+    for (size_t i = 0; i < sizeof prompt_encoders / sizeof *prompt_encoders; i++)
+        for (const char *const *name = prompt_encoders[i]->class_names; *name; name++)
+            if (strcmp(*name, class_name) == 0)
+                return prompt_encoders[i];
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gen/pipeline/labels.h"
 #include "gen/pipeline/scheduler_json.h"
 #include "samplers/names.h"
 
@@ -188,6 +189,39 @@ gen_status gen_sampling_resolve_method(gen_sampling *s, gen_generate_params *p, 
     return resolve_lists(s, p, err);
 }
 
+/* ---- conditions ----------------------------------------------------------------------------- */
+
+/* A model of classes takes the prompt for the name of one; without either it draws any. */
+static gen_status resolve_condition(gen_sampling *s, const gen_generate_params *p,
+                                    const gen_model *m, gen_error *err)
+{
+    const gen_network_traits *t = &m->network.traits;
+    const bool has_prompt = p->prompt && *p->prompt;
+    const char *wanted = p->class_label;
+    s->class_label = t->null_class;
+    if (wanted && !t->num_classes) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "class: %s knows no classes", m->path);
+        return t->context_dim ? gen_hint(err, "say with -p what to draw")
+                              : gen_hint(err, "leave out --class: it draws by itself");
+    }
+    if (!t->context_dim && has_prompt && !t->num_classes) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "prompt: %s takes no text, it draws by itself", m->path);
+        return gen_hint(err, "leave out the prompt");
+    }
+    if (!t->num_classes)
+        return GEN_OK;
+    if (!wanted && has_prompt && !t->context_dim)
+        wanted = p->prompt;
+    if (wanted)
+        return gen_label_find(&s->class_label, m->files->index, t->num_classes, wanted, m->path,
+                              err);
+    if (t->null_class < 0) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "class: none given, and %s always draws one", m->path);
+        return gen_hint(err, "choose with --class 0..%d", t->num_classes - 1);
+    }
+    return GEN_OK;
+}
+
 /* ---- guidance ------------------------------------------------------------------------------- */
 
 static gen_status check_guidance(const gen_generate_params *p, gen_error *err)
@@ -226,12 +260,13 @@ static const gen_guidance_info *find_guidance(const char *name)
 static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, const gen_model *m,
                                    gen_error *err)
 {
+    const gen_network_traits *t = &m->network.traits;
     const gen_guidance_info *info = find_guidance(p->guidance ? p->guidance : "cfg");
     if (!info)
         return bad_name(err, "guidance", p->guidance, GEN_METHOD_GUIDANCE);
     GEN_TRY(check_guidance(p, err));
     /* A network that embeds the scale was trained to give the guided result at once. */
-    if (m->network.traits.guidance_dim && p->guidance && strcmp(info->name, "cfg") != 0)
+    if (t->guidance_dim && p->guidance && strcmp(info->name, "cfg") != 0)
         return gen_fail(err, GEN_ERROR_ARGUMENT,
                         "guidance: this network takes the scale as an input and is guided by "
                         "itself, %s has nothing to combine",
@@ -252,7 +287,8 @@ static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, cons
         .momentum = p->apg_momentum,
         .norm_limit = p->apg_norm,
         .parallel = p->apg_parallel,
-        .channels = m->network.traits.in_channels,
+        .channels = gen_network_latent_channels(t),
+        .guided_channels = t->guided_channels,
     };
     for (int branch = 2; branch < GEN_MAX_BRANCHES; branch++)
         if (gen_guidance_needs(&s->guidance, branch)) {
@@ -262,8 +298,9 @@ static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, cons
                      info->name);
             return gen_hint(err, "`cfg` works with any model that takes prompts");
         }
-    s->is_guided = m->network.traits.context_dim && !m->network.traits.guidance_dim &&
-                   gen_guidance_needs(&s->guidance, 1);
+    const bool has_class = t->num_classes && t->null_class >= 0 && s->class_label != t->null_class;
+    s->is_guided =
+        (t->context_dim || has_class) && !t->guidance_dim && gen_guidance_needs(&s->guidance, 1);
     s->guidance_takes_x0 = s->is_guided && info->takes_x0;
     return GEN_OK;
 }
@@ -281,6 +318,22 @@ static gen_status check_side(const char *name, int value, int factor, gen_error 
     const int below = value / factor * factor;
     gen_fail(err, GEN_ERROR_ARGUMENT, "%s: %d is not a multiple of %d", name, value, factor);
     return gen_hint(err, "the nearest that are: %d and %d", below, below + factor);
+}
+
+/* Whole patches of latents; for networks that know one size only, that size. */
+static gen_status check_size(const gen_generate_params *p, const gen_model *m, int factor,
+                             gen_error *err)
+{
+    const gen_network_traits *t = &m->network.traits;
+    const int pw = t->patch_width ? t->patch_width : 1, ph = t->patch_height ? t->patch_height : 1;
+    GEN_TRY(check_side("width", p->width, factor * pw, err));
+    GEN_TRY(check_side("height", p->height, factor * ph, err));
+    if (!t->has_fixed_size ||
+        (p->width == factor * t->sample_width && p->height == factor * t->sample_height))
+        return GEN_OK;
+    gen_fail(err, GEN_ERROR_ARGUMENT, "size: %dx%d, but this model draws %dx%d only", p->width,
+             p->height, factor * t->sample_width, factor * t->sample_height);
+    return gen_hint(err, "leave out --width and --height");
 }
 
 static gen_status check_ranges(const gen_generate_params *p, gen_error *err)
@@ -348,8 +401,7 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
         p->guidance_scale = m->info.default_guidance_scale;
     if (p->strength == 0)
         p->strength = 0.75;
-    GEN_TRY(check_side("width", p->width, factor, err));
-    GEN_TRY(check_side("height", p->height, factor, err));
+    GEN_TRY(check_size(p, m, factor, err));
     s->height = p->height / factor;
     s->width = p->width / factor;
     s->config = m->scheduler;
@@ -357,6 +409,7 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
         GEN_TRY(gen_scheduler_class_check(m->files->scheduler, err));
     GEN_TRY(check_ranges(p, err));
     GEN_TRY(gen_sampling_resolve_method(s, p, err));
+    GEN_TRY(resolve_condition(s, p, m, err));
     GEN_TRY(resolve_guidance(s, p, m, err));
     if (gen_sampler_info_of(s->sampler)->inverts && !p->init_image) {
         gen_fail(err, GEN_ERROR_ARGUMENT,

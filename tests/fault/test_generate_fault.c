@@ -51,8 +51,7 @@ static void cool_down(void)
 {
     gen_plan_cache_clear(&model->plans);
     gen_weights_drop_prepared(model->network.weights.weights, context->backend);
-    for (int i = 0; i < model->text.num_encoders; i++)
-        gen_text_encoder_release(model->text.stages[i].encoder);
+    model->text_class->release(model->text);
     gen_vae_release(model->vae);
     gen_prompt_states_free(model->prompt);
     gen_free(model->prompt_key);

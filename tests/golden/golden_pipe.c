@@ -101,6 +101,7 @@ static void compare_ids(run *r, const gen_model *model, const gen_generate_param
 {
     const char *const texts[2] = {p->prompt, p->negative_prompt};
     const gen_weight *expected = golden_find(r->f, key(r, "prompt_ids"));
+    const gen_text_stack *stack = model->text;
     gen_error err = {0};
     if (!expected)
         return;
@@ -111,8 +112,8 @@ static void compare_ids(run *r, const gen_model *model, const gen_generate_param
         gen_token_chunks *chunks = NULL;
         if (golden_ok(r->f, gen_prompt_parse(&prompt, texts[i], &err), &err) &&
             golden_ok(r->f,
-                      gen_prompt_tokenize(&chunks, prompt, model->text.stages[0].tokenizer,
-                                          &model->text.stages[0].tokens, &err),
+                      gen_prompt_tokenize(&chunks, prompt, stack->stages[0].tokenizer,
+                                          &stack->stages[0].tokens, &err),
                       &err))
             for (size_t k = 0; k < n / 2 && k < (size_t)chunks->length; k++)
                 ids[(size_t)i * (n / 2) + k] = chunks->ids[k];

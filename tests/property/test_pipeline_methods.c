@@ -494,21 +494,6 @@ static void keys_in_vain_are_warned_of(void **state)
     gen_context_free(own);
 }
 
-/* The refiner's last number is a score; the negative prompt has the lower one. */
-static void time_ids(void **state)
-{
-    static const float base[] = {64, 96, 0, 0, 64, 96};
-    float ids[6];
-    (void)state;
-    for (int negative = 0; negative < 2; negative++) {
-        gen_time_ids(ids, 6, 64, 96, negative);
-        expect_close(ids, base, 6, 0, "base");
-        gen_time_ids(ids, 5, 64, 96, negative);
-        expect_close(ids, base, 4, 0, "refiner");
-        EXPECT_BETWEEN(ids[4], negative ? 2.5 : 6.0, negative ? 2.5 : 6.0);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,7 +509,6 @@ int main(void)
         cmocka_unit_test(other_predictions_are_refused),
         cmocka_unit_test(bad_configurations_are_the_models_error),
         cmocka_unit_test(keys_in_vain_are_warned_of),
-        cmocka_unit_test(time_ids),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -186,12 +186,17 @@ static void shapes_that_do_not_fit(void **state)
     close_model(&m);
 }
 
+static gen_unet_config config_of(int input_dim)
+{
+    return (gen_unet_config){.has_text_time = true,
+                             .addition_time_embed_dim = 256,
+                             .projection_class_embeddings_input_dim = input_dim};
+}
+
 static gen_network_traits traits_of(int input_dim)
 {
     gen_network_traits traits;
-    const gen_unet_config cfg = {.has_text_time = true,
-                                 .addition_time_embed_dim = 256,
-                                 .projection_class_embeddings_input_dim = input_dim};
+    const gen_unet_config cfg = config_of(input_dim);
     gen_unet_network.describe(&cfg, &traits);
     return traits;
 }
@@ -205,6 +210,22 @@ static void the_refiner_has_five_conditions(void **state)
     assert_int_equal(traits_of(2560).pooled_dim, 1280);
 }
 
+/* The refiner's last number is a score; the negative prompt has the lower one. */
+static void size_conditions(void **state)
+{
+    static const float expected[] = {64, 96, 0, 0, 64, 96};
+    const gen_unet_config base = config_of(2816), refiner = config_of(2560);
+    (void)state;
+    for (int negative = 0; negative < 2; negative++) {
+        float ids[6];
+        gen_unet_network.fill_time_ids(&base, 96, 64, negative, ids);
+        assert_memory_equal(ids, expected, sizeof expected);
+        gen_unet_network.fill_time_ids(&refiner, 96, 64, negative, ids);
+        assert_memory_equal(ids, expected, 4 * sizeof *expected);
+        EXPECT_BETWEEN(ids[4], negative ? 2.5 : 6.0, negative ? 2.5 : 6.0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +234,7 @@ int main(void)
         cmocka_unit_test(without_its_last_weights_it_gives_the_bias),
         cmocka_unit_test(shapes_that_do_not_fit),
         cmocka_unit_test(the_refiner_has_five_conditions),
+        cmocka_unit_test(size_conditions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
