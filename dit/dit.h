@@ -8,6 +8,12 @@
 
 #include "gen/core/network.h"
 
+/* dit.c: DiT, class-conditional; the second reads the settings of the original code. */
+extern const gen_network_class gen_dit_network, gen_dit_original_network;
+
+/* pixart.c: PixArt-alpha and PixArt-sigma, text to image. */
+extern const gen_network_class gen_pixart_network;
+
 /* rwkv.c: Diffusion-RWKV, class-conditional or unconditional. */
 extern const gen_network_class gen_rwkv_network;
 

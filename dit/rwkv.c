@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "gen/core/nn.h"
+#include "gen/core/patches.h"
 
 enum { MAX_DEPTH = 256 };
 
@@ -185,15 +186,6 @@ static gen_tensor *condition(gen_graph *g, gen_scope w, const rwkv_config *cfg, 
     return gen_silu(g, c);
 }
 
-/* Tokens of p x p patches, channel fastest, back to an image. */
-static gen_tensor *unpatchify(gen_graph *g, gen_tensor *x, int64_t h, int64_t w, int64_t p)
-{
-    const int64_t N = x->dims[0], C = x->dims[2] / (p * p);
-    x = gen_reshape(g, x, GEN_DIMS(N, h, w, p, p, C));
-    x = gen_permute(g, x, 6, (const int[]){0, 1, 3, 2, 4, 5});
-    return gen_reshape(g, x, GEN_DIMS(N, h * p, w * p, C));
-}
-
 static void record(gen_graph *g, gen_scope w, const void *config, const gen_network_shape *shape)
 {
     const rwkv_config *cfg = config;
@@ -229,7 +221,7 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
     gen_chunk(g, gen_linear(g, gen_sub(last, "adaLN_modulation.1"), m.c), 2, shift_scale);
     x = gen_modulate(g, gen_layer_norm(g, GEN_NO_AFFINE, x, 1e-6f), shift_scale[0], shift_scale[1]);
     x = gen_name(g, last, gen_linear(g, gen_sub(last, "linear"), x));
-    gen_output(g, unpatchify(g, x, m.height, m.width, p), "sample_out");
+    gen_output(g, gen_unpatchify(g, x, m.height, m.width, p), "sample_out");
 }
 
 const gen_network_class gen_rwkv_network = {

@@ -117,7 +117,7 @@ void cli_suggest_method(gen_error *err);
 /* ---- settings and options (options.c) -------------------------------------------------------- */
 
 typedef struct cli_settings {
-    const char *prompt, *negative_prompt;
+    const char *prompt, *negative_prompt, *class_label;
     const char *model, *vae, *tokenizer;
     const char *output, *format;
     const char *sampler, *scheduler, *rng;

@@ -101,6 +101,8 @@ static gen_status read_prompts(image_run *run, gen_error *err)
                  s->words[0]);
         return cli_hint(err, "quote a prompt of several words");
     }
+    if (!s->prompt && s->num_words == 0 && (s->class_label || s->model))
+        return GEN_OK; /* the model knows whether it needs one */
     if (!s->prompt && s->num_words == 0) {
         cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt");
         return cli_hint(err,
@@ -466,10 +468,11 @@ static gen_status resolve(image_run *run, gen_error *err)
     const cli_settings *s = run->settings;
     run->params = (gen_generate_params)
         GEN_GENERATE_PARAMS(.prompt = run->prompt, .negative_prompt = run->negative_prompt,
-                            .width = s->width, .height = s->height, .num_inference_steps = s->steps,
-                            .guidance_scale = s->cfg, .sampler = s->sampler,
-                            .scheduler = s->scheduler, .rng = s->rng, .clip_skip = s->clip_skip,
-                            .progress = cli_progress_update, .progress_user = &run->progress);
+                            .class_label = s->class_label, .width = s->width, .height = s->height,
+                            .num_inference_steps = s->steps, .guidance_scale = s->cfg,
+                            .sampler = s->sampler, .scheduler = s->scheduler, .rng = s->rng,
+                            .clip_skip = s->clip_skip, .progress = cli_progress_update,
+                            .progress_user = &run->progress);
     set_sampling(&run->params, s);
     const gen_status status = gen_resolve(&run->params, run->model, err);
     if (status == GEN_ERROR_ARGUMENT)

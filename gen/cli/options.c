@@ -40,6 +40,8 @@ static const cli_option options[] = {
      "what to draw; @FILE is the text of a file"},
     {"negative-prompt", 'n', CLI_TEXT, FIELD(negative_prompt), CLI_FOR_IMAGE, true, "TEXT",
      "what to keep out of it"},
+    {"class", 0, CLI_TEXT, FIELD(class_label), CLI_FOR_IMAGE, false, "NAME",
+     "models of classes: which, by number or name"},
     {"model", 'm', CLI_PATH, FIELD(model), CLI_FOR_IMAGE | CLI_FOR_INFO | CLI_FOR_PLOT, true,
      "PATH", "a .safetensors file or a diffusers folder"},
     {"output", 'o', CLI_PATH, FIELD(output), CLI_FOR_IMAGE | CLI_FOR_PLOT, true, "NAME",

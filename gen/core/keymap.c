@@ -18,6 +18,7 @@
  *     $m     k - 1
  *     $l     add_embedding (SDXL) or class_embedding (unCLIP)
  *     ?      q, k and v in turn: the tensor is three, one below the other
+ *     %      k and v in turn: it is two
  * `tail` renames what follows in the same way. */
 typedef struct rule {
     const char *from, *to;
@@ -171,6 +172,54 @@ static const rule wan_vae_rules[] = {
     END_OF_RULES,
 };
 
+/* DiT: the original code embeds time and class once, the diffusers format in every block. */
+static const rule dit_rules[] = {
+    {"x_embedder.proj", "pos_embed.proj"},
+    {"pos_embed", "pos_embed.table", NULL, WHOLE_NAME},
+    {"t_embedder.mlp.0", "transformer_blocks.0.norm1.emb.timestep_embedder.linear_1"},
+    {"t_embedder.mlp.2", "transformer_blocks.0.norm1.emb.timestep_embedder.linear_2"},
+    {"y_embedder", "transformer_blocks.0.norm1.emb.class_embedder"},
+    {"blocks.#.attn.qkv.weight", "transformer_blocks.$0.attn1.to_?.weight", NULL, WHOLE_NAME},
+    {"blocks.#.attn.qkv.bias", "transformer_blocks.$0.attn1.to_?.bias", NULL, WHOLE_NAME},
+    {"blocks.#.attn.proj", "transformer_blocks.$0.attn1.to_out.0"},
+    {"blocks.#.mlp.fc1", "transformer_blocks.$0.ff.net.0.proj"},
+    {"blocks.#.mlp.fc2", "transformer_blocks.$0.ff.net.2"},
+    {"blocks.#.adaLN_modulation.1", "transformer_blocks.$0.norm1.linear"},
+    {"final_layer.adaLN_modulation.1", "proj_out_1"},
+    {"final_layer.linear", "proj_out_2"},
+    END_OF_RULES,
+};
+
+/* PixArt. */
+static const rule pixart_rules[] = {
+    {"x_embedder.proj", "pos_embed.proj"},
+    {"pos_embed", "pos_embed.table", NULL, WHOLE_NAME},
+    {"t_embedder.mlp.0", "adaln_single.emb.timestep_embedder.linear_1"},
+    {"t_embedder.mlp.2", "adaln_single.emb.timestep_embedder.linear_2"},
+    {"csize_embedder.mlp.0", "adaln_single.emb.resolution_embedder.linear_1"},
+    {"csize_embedder.mlp.2", "adaln_single.emb.resolution_embedder.linear_2"},
+    {"ar_embedder.mlp.0", "adaln_single.emb.aspect_ratio_embedder.linear_1"},
+    {"ar_embedder.mlp.2", "adaln_single.emb.aspect_ratio_embedder.linear_2"},
+    {"t_block.1", "adaln_single.linear"},
+    {"y_embedder.y_proj.fc1", "caption_projection.linear_1"},
+    {"y_embedder.y_proj.fc2", "caption_projection.linear_2"},
+    {"blocks.#.scale_shift_table", "transformer_blocks.$0.scale_shift_table"},
+    {"blocks.#.attn.qkv.weight", "transformer_blocks.$0.attn1.to_?.weight", NULL, WHOLE_NAME},
+    {"blocks.#.attn.qkv.bias", "transformer_blocks.$0.attn1.to_?.bias", NULL, WHOLE_NAME},
+    {"blocks.#.attn.proj", "transformer_blocks.$0.attn1.to_out.0"},
+    {"blocks.#.cross_attn.q_linear", "transformer_blocks.$0.attn2.to_q"},
+    {"blocks.#.cross_attn.kv_linear.weight", "transformer_blocks.$0.attn2.to_%.weight", NULL,
+     WHOLE_NAME},
+    {"blocks.#.cross_attn.kv_linear.bias", "transformer_blocks.$0.attn2.to_%.bias", NULL,
+     WHOLE_NAME},
+    {"blocks.#.cross_attn.proj", "transformer_blocks.$0.attn2.to_out.0"},
+    {"blocks.#.mlp.fc1", "transformer_blocks.$0.ff.net.0.proj"},
+    {"blocks.#.mlp.fc2", "transformer_blocks.$0.ff.net.2"},
+    {"final_layer.scale_shift_table", "scale_shift_table"},
+    {"final_layer.linear", "proj_out"},
+    END_OF_RULES,
+};
+
 static const rule open_clip_block[] = {
     {"ln_1", "layer_norm1"},
     {"ln_2", "layer_norm2"},
@@ -277,6 +326,18 @@ static const struct {
     {GEN_PART_TRANSFORMER, "patch_embedding.weight", 5},
     {GEN_PART_TRANSFORMER, "patch_embedding.weight", 2},
     {GEN_PART_TRANSFORMER, "in_blocks.0.att.key.weight", 2},
+    {GEN_PART_TRANSFORMER, "x_embedder.proj.weight", 4},
+    {GEN_PART_TRANSFORMER, "pos_embed.proj.weight", 4},
+};
+
+/* Transformers under the names of their own codes. */
+static const struct {
+    const char *shown_by;
+    const rule *rules;
+} transformers[] = {
+    {"time_projection.1.weight", wan_rules},
+    {"y_embedder.embedding_table.weight", dit_rules},
+    {"y_embedder.y_proj.fc1.weight", pixart_rules},
 };
 
 /* Leftovers of training and of other programs that files in use carry: never loaded, never
@@ -318,7 +379,8 @@ static const char t5_marker[] = "encoder.block.0.layer.0.SelfAttention.q.weight"
 static const char wan_t5_marker[] = "blocks.0.pos_embedding.embedding.weight";
 
 /* In a part: there, but only some uses need it. */
-static const char *const spare_names[] = {"text_projection.weight", "logit_scale"};
+static const char *const spare_names[] = {"text_projection.weight", "logit_scale",
+                                          "pos_embed.table", "y_embedder.y_embedding"};
 
 /* The original text model of SD 2 has 24 blocks and the output of the 23rd is used. */
 enum { SD2_TEXT_BLOCKS = 23 };
@@ -471,8 +533,9 @@ static void find_layout(layout *l, const gen_weights *file, gen_part whole)
     if (is_clip_vae || (vae && find_in(file, vae, "decoder.mid_block.resnets.0.norm1.gamma")))
         l->vae_rules = wan_vae_rules;
     const char *tokens = l->prefix[GEN_PART_TRANSFORMER];
-    if (tokens && find_in(file, tokens, "time_projection.1.weight"))
-        l->transformer_rules = wan_rules;
+    for (size_t i = 0; tokens && i < sizeof transformers / sizeof transformers[0]; i++)
+        if (find_in(file, tokens, transformers[i].shown_by))
+            l->transformer_rules = transformers[i].rules;
     measure(l, file);
     if (is_clip_vae) /* three residual blocks and an upsampler */
         l->blocks_per_stage = 4;
@@ -548,11 +611,13 @@ void gen_keymap_examine(const gen_weights *file, gen_file_contents *out)
     out->is_t5 = gen_weights_find(file, t5_marker) || gen_weights_find(file, wan_t5_marker);
 }
 
+static const char fused_marks[] = "?%";
+
 /* ---- renaming ------------------------------------------------------------------------------- */
 
 typedef struct renamed {
     gen_weight *source;
-    const char *name; /* with '?' for a fused tensor */
+    const char *name; /* with one of fused_marks for a fused tensor */
     bool is_transposed;
 } renamed;
 
@@ -726,24 +791,28 @@ static gen_status add_one(gen_weights *into, const renamed *r, const char *name,
     return GEN_OK;
 }
 
-/* in_proj [3D, ...] as q, k and v [D, ...]: views of its rows. */
+/* in_proj [3D, ...] as q, k and v [D, ...], or [2D, ...] as k and v: views of its rows. */
 static gen_status add_fused(gen_weights *into, const renamed *r, gen_error *err)
 {
     const gen_weight *w = r->source;
-    const char *mark = strchr(r->name, '?');
-    if (w->rank < 1 || w->dims[0] % 3 != 0)
+    const char *mark = strpbrk(r->name, fused_marks);
+    const char *letters = *mark == '?' ? "qkv" : "kv";
+    const int parts = (int)strlen(letters);
+    if (w->rank < 1 || w->dims[0] % parts != 0)
         return gen_fail(err, GEN_ERROR_MODEL,
-                        "%s: tensor \"%s\" has %" PRId64 " rows, expected q, k and v in a multiple "
-                        "of three",
-                        w->file, w->file_name, w->rank ? w->dims[0] : 1);
+                        "%s: tensor \"%s\" has %" PRId64 " rows, expected %s in a multiple of %s",
+                        w->file, w->file_name, w->rank ? w->dims[0] : 1,
+                        parts == 3 ? "q, k and v" : "k and v", parts == 3 ? "three" : "two");
     int64_t dims[GEN_MAX_RANK];
     memcpy(dims, w->dims, sizeof dims);
-    dims[0] /= 3;
-    for (int i = 0; i < 3; i++) {
+    dims[0] /= parts;
+    const size_t size = w->size / (size_t)parts;
+    for (int i = 0; i < parts; i++) {
         char name[320];
-        snprintf(name, sizeof name, "%.*s%c%s", (int)(mark - r->name), r->name, "qkv"[i], mark + 1);
-        const char *data = w->data ? (const char *)w->data + (size_t)i * (w->size / 3) : NULL;
-        GEN_TRY(add_one(into, r, name, w->rank, dims, data, w->size / 3, false, err));
+        snprintf(name, sizeof name, "%.*s%c%s", (int)(mark - r->name), r->name, letters[i],
+                 mark + 1);
+        const char *data = w->data ? (const char *)w->data + (size_t)i * size : NULL;
+        GEN_TRY(add_one(into, r, name, w->rank, dims, data, size, false, err));
     }
     return GEN_OK;
 }
@@ -820,7 +889,7 @@ gen_status gen_keymap_add(gen_weights *into, gen_weights *file, gen_part part, g
     for (size_t i = 0; i < count && !status; i++) {
         const renamed *r = &names[i];
         const gen_weight *w = r->source;
-        if (strchr(r->name, '?') && !strchr(w->name, '?'))
+        if (strpbrk(r->name, fused_marks) && !strpbrk(w->name, fused_marks))
             status = add_fused(into, r, err);
         else if (r->is_transposed)
             status = add_transposed(into, r, err);

@@ -226,6 +226,7 @@ static void add_settings(gen_string *b, const gen_picture_record *r)
         add_pair(b, &is_first, "Clip skip", number);
     }
     add_sampling(b, &is_first, &p);
+    add_pair(b, &is_first, "Class", p.class_label);
     add_pair(b, &is_first, "RNG", common_name(r->rng));
     add_pair(b, &is_first, "Version", "gen " VERSION);
 }
@@ -303,8 +304,8 @@ static bool set_list(json_t *object, const char *key, const double *list, size_t
 
 static bool fill_sampling(json_t *o, const gen_generate_params *p)
 {
-    return set_number(o, "eta", p->eta) && set_number(o, "s_noise", p->s_noise) &&
-           set_number(o, "flow_shift", p->flow_shift) &&
+    return set_string(o, "class_label", p->class_label) && set_number(o, "eta", p->eta) &&
+           set_number(o, "s_noise", p->s_noise) && set_number(o, "flow_shift", p->flow_shift) &&
            set_list(o, "sigmas", p->sigmas, p->num_sigmas) &&
            set_list(o, "timesteps", p->timesteps, p->num_timesteps) &&
            set_string(o, "prediction_type", p->prediction_type) &&

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "gen/core/safetensors.h"
+#include "gen/pipeline/registry.h"
 
 /* Folders of a diffusers directory that hold networks gen may need, and what they hold when their
  * configuration does not say. */
@@ -235,14 +236,11 @@ static gen_part part_of_class(const char *class_name)
         {"T5EncoderModel", GEN_PART_TEXT_ENCODER},
         {"UMT5EncoderModel", GEN_PART_TEXT_ENCODER},
         {"T5ForConditionalGeneration", GEN_PART_TEXT_ENCODER},
-        {"WanTransformer3DModel", GEN_PART_TRANSFORMER},
-        {"WanModel", GEN_PART_TRANSFORMER},
-        {"DiffRWKVModel", GEN_PART_TRANSFORMER},
     };
     for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
         if (strcmp(classes[i].class_name, class_name) == 0)
             return classes[i].part;
-    return GEN_PART_OTHER;
+    return gen_network_find(class_name) ? GEN_PART_TRANSFORMER : GEN_PART_OTHER;
 }
 
 /* The name a component of this class has in a diffusers directory. */

@@ -7,10 +7,8 @@
 #include "unet/unet.h"
 
 static const gen_network_class *const networks[] = {
-    &gen_unet_network,
-    &gen_rwkv_network,
-    &gen_wan_network,
-    &gen_wan_original_network,
+    &gen_unet_network, &gen_dit_network, &gen_dit_original_network, &gen_pixart_network,
+    &gen_rwkv_network, &gen_wan_network, &gen_wan_original_network,
 };
 
 static const gen_prompt_encoder *const prompt_encoders[] = {
