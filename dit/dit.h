@@ -21,4 +21,7 @@ extern const gen_network_class gen_rwkv_network;
  * original code. */
 extern const gen_network_class gen_wan_network, gen_wan_original_network;
 
+/* qwen_image.c: Qwen-Image and, with pictures to follow, Qwen-Image-Edit. */
+extern const gen_network_class gen_qwen_image_network;
+
 #endif

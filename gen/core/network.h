@@ -9,6 +9,7 @@
  *     "timestep" [N], or [N*num_times]: each is for as many tokens of its sample
  *     "encoder_hidden_states" [N,T,context_dim]
  *     "encoder_attention_mask" [N,T]          1 for a token, 0 for padding
+ *     "reference.0" .. [N,h,w,in_channels]    latents of pictures to follow, of any size
  *     "encoder_hidden_states_image" [N,num_image_tokens,image_dim] features of a picture
  *     "text_embeds" [N,pooled_dim], "time_ids" [N*num_time_ids]
  *     "class_labels" [N,1] (I32)              0 .. num_classes - 1, or null_class
@@ -58,6 +59,7 @@ typedef struct gen_network_traits {
     int num_classes;                 /* 0: takes no class */
     int null_class;                  /* stands for none, in guidance; -1: there is no such */
     int image_dim;                   /* width of a picture's features; 0: takes none */
+    int max_references;              /* pictures it can follow; 0: none */
     gen_network_defaults defaults;
 } gen_network_traits;
 
@@ -67,6 +69,8 @@ static inline int gen_network_latent_channels(const gen_network_traits *traits)
     return traits->out_channels - traits->variance_channels;
 }
 
+enum { GEN_MAX_REFERENCES = 4 };
+
 typedef struct gen_network_shape {
     int64_t batch, height, width; /* of the latents */
     int64_t num_tokens;           /* of the text */
@@ -74,6 +78,10 @@ typedef struct gen_network_shape {
     int64_t num_frames;           /* of a clip's latents */
     int64_t num_times;            /* time values of a sample; 0: one */
     int64_t num_image_tokens;     /* 0: no picture */
+    int num_references;
+    struct {
+        int64_t height, width; /* of its latents */
+    } references[GEN_MAX_REFERENCES];
 } gen_network_shape;
 
 typedef struct gen_network_class {

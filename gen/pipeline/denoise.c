@@ -41,6 +41,12 @@ gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *netw
 
 static bool same_shape(const gen_network_shape *a, const gen_network_shape *b)
 {
+    if (a->num_references != b->num_references)
+        return false;
+    for (int i = 0; i < a->num_references; i++)
+        if (a->references[i].height != b->references[i].height ||
+            a->references[i].width != b->references[i].width)
+            return false;
     return a->batch == b->batch && a->height == b->height && a->width == b->width &&
            a->num_tokens == b->num_tokens && a->num_time_ids == b->num_time_ids &&
            a->num_frames == b->num_frames && a->num_times == b->num_times &&

@@ -8,7 +8,7 @@
 
 static const gen_network_class *const networks[] = {
     &gen_unet_network, &gen_dit_network, &gen_dit_original_network, &gen_pixart_network,
-    &gen_rwkv_network, &gen_wan_network, &gen_wan_original_network,
+    &gen_rwkv_network, &gen_wan_network, &gen_wan_original_network, &gen_qwen_image_network,
 };
 
 static const gen_prompt_encoder *const prompt_encoders[] = {

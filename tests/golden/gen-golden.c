@@ -34,6 +34,7 @@ static const struct kind {
     {"DiTTransformer2DModel", golden_dit},
     {"PixArtTransformer2DModel", golden_dit},
     {"sentencepiece", golden_sentencepiece},
+    {"QwenImageTransformer2DModel", golden_qwen_image},
     {"DiffRWKVModel", golden_rwkv},
     {"wkv_kernel", golden_wkv_kernel},
     {"WanTransformer3DModel", golden_wan},
