@@ -149,7 +149,10 @@ void gen_free_aligned(void *p, size_t size)
 
 gen_status gen_no_memory(gen_error *err, const char *what, size_t size)
 {
-    return gen_fail(err, GEN_ERROR_MEMORY, "%s: no memory for %zu bytes", what, size);
+    gen_fail(err, GEN_ERROR_MEMORY, "%s: no memory for %zu bytes", what, size);
+    if (err)
+        gen_hint(err, "close other programs, or choose a smaller size");
+    return GEN_ERROR_MEMORY;
 }
 
 /* ---- arenas --------------------------------------------------------------------------------- */

@@ -251,7 +251,7 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
         GEN_TRY(gen_plan_trace(plan, name, sizeof name, err));
         gen_fail(err, GEN_ERROR_INTERNAL, "step %d of %d: %s: a value is not finite", at->step + 1,
                  at->num_steps, name[0] ? name : "sample_out");
-        return gen_hint(err, "try --precision f32, a smaller --cfg, or another sampler");
+        return gen_hint(err, "try --precision f32, another copy of the model, or a smaller --cfg");
     }
     for (int i = 0; i < count; i++)
         read_answer(g, &c, x, i, members[i], out[i]);

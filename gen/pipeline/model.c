@@ -264,6 +264,10 @@ gen_status gen_model_open(gen_model **out, gen_context *context, const gen_model
         status = open_all(m, &p, err);
     if (status) {
         gen_model_free(m);
+        if (status == GEN_ERROR_MODEL && !err->hint[0])
+            gen_hint(err,
+                     "the file may be damaged, or of another kind than it seems: get it again; "
+                     "`gen info FILE` shows what it holds");
         return status;
     }
     *out = m;

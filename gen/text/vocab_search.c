@@ -163,7 +163,13 @@ static gen_status open_named(gen_clip_tokenizer **out, const char *path, const c
                              gen_error *err)
 {
     const gen_status status = gen_clip_tokenizer_open(out, path, err);
-    return status ? gen_fail_in(err, status, "%s", what) : GEN_OK;
+    if (!status)
+        return GEN_OK;
+    gen_fail_in(err, status, "%s", what);
+    if (err)
+        gen_hint(err, "expected a folder with vocab.json and merges.txt of "
+                      "openai/clip-vit-large-patch14");
+    return status;
 }
 
 gen_status gen_clip_tokenizer_find(gen_clip_tokenizer **out, const gen_clip_search *search,
