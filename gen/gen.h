@@ -269,6 +269,7 @@ typedef struct gen_model_params {
     const char *tokenizer; /* folder with the CLIP vocabulary; NULL: the model's, else found
                               where other programs keep it */
     int strict;            /* not 0: tensors nobody uses are an error, not a warning */
+    const char *t5;        /* a T5 or umT5 text encoder, file or directory; NULL: the model's */
 } gen_model_params;
 #define GEN_MODEL_PARAMS(...)                                                                      \
     ((gen_model_params){.struct_size = sizeof(gen_model_params), __VA_ARGS__})

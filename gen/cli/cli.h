@@ -118,7 +118,7 @@ void cli_suggest_method(gen_error *err);
 
 typedef struct cli_settings {
     const char *prompt, *negative_prompt, *class_label;
-    const char *model, *vae, *tokenizer;
+    const char *model, *vae, *t5, *tokenizer;
     const char *output, *format;
     const char *sampler, *scheduler, *rng;
     const char *precision, *gemm, *progress;

@@ -525,10 +525,49 @@ gen_status gen_infer_vae_config(gen_json **out, const gen_weights *vae, gen_fami
 
 /* ---- text encoders -------------------------------------------------------------------------- */
 
+/* Heads and buckets are the sides of the table of relative positions. */
+static gen_status infer_t5(gen_json **out, const gen_weights *text, const char *path,
+                           gen_error *err)
+{
+    static const char ff[] = "encoder.block.0.layer.1.DenseReluDense";
+    static const char attention[] = "encoder.block.0.layer.0.SelfAttention";
+    const gen_weight *tokens = gen_weights_find(text, "shared.weight"), *q, *bias, *wo;
+    char name[128];
+    if (!tokens)
+        GEN_TRY(require(&tokens, text, "encoder.embed_tokens.weight", 2, path, err));
+    snprintf(name, sizeof name, "%s.q.weight", attention);
+    GEN_TRY(require(&q, text, name, 2, path, err));
+    snprintf(name, sizeof name, "%s.relative_attention_bias.weight", attention);
+    GEN_TRY(require(&bias, text, name, 2, path, err));
+    snprintf(name, sizeof name, "%s.wo.weight", ff);
+    GEN_TRY(require(&wo, text, name, 2, path, err));
+    const bool is_gated = findf(text, "%s.wi_0.weight", ff) != NULL;
+    const bool has_own_bias =
+        findf(text, "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight") != NULL;
+    int num_layers = 0;
+    while (findf(text, "encoder.block.%d.layer.0.layer_norm.weight", num_layers))
+        num_layers++;
+    json_t *config = json_object(), *classes = json_array();
+    bool ok = config != NULL;
+    add(&ok, classes, json_string(has_own_bias ? "UMT5EncoderModel" : "T5EncoderModel"));
+    put(&ok, config, "architectures", classes);
+    put(&ok, config, "vocab_size", json_integer(dim_of(tokens, 0)));
+    put(&ok, config, "d_model", json_integer(dim_of(tokens, 1)));
+    put(&ok, config, "d_kv", json_integer(dim_of(q, 0) / (dim_of(bias, 1) ? dim_of(bias, 1) : 1)));
+    put(&ok, config, "d_ff", json_integer(dim_of(wo, 1)));
+    put(&ok, config, "num_layers", json_integer(num_layers));
+    put(&ok, config, "num_heads", json_integer(dim_of(bias, 1)));
+    put(&ok, config, "relative_attention_num_buckets", json_integer(dim_of(bias, 0)));
+    put(&ok, config, "feed_forward_proj", json_string(is_gated ? "gated-gelu" : "relu"));
+    return finish(out, config, ok, path, err);
+}
+
 gen_status gen_infer_text_config(gen_json **out, const gen_weights *text, bool with_projection,
                                  const char *path, gen_error *err)
 {
     const gen_weight *tokens, *positions, *fc1;
+    if (gen_weights_find(text, "encoder.final_layer_norm.weight"))
+        return infer_t5(out, text, path, err);
     GEN_TRY(require(&tokens, text, "text_model.embeddings.token_embedding.weight", 2, path, err));
     GEN_TRY(
         require(&positions, text, "text_model.embeddings.position_embedding.weight", 2, path, err));

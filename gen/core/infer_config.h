@@ -35,7 +35,8 @@ gen_status gen_infer_unet_config(gen_json **out, const gen_weights *unet, const 
 gen_status gen_infer_vae_config(gen_json **out, const gen_weights *vae, gen_family family,
                                 const gen_weights *file, const char *path, gen_error *err);
 
-/* CLIPTextModel, or CLIPTextModelWithProjection when `with_projection` and the projection is there.
+/* T5EncoderModel, UMT5EncoderModel, CLIPTextModel, or CLIPTextModelWithProjection when
+ * `with_projection` and the projection is there.
  */
 gen_status gen_infer_text_config(gen_json **out, const gen_weights *text, bool with_projection,
                                  const char *path, gen_error *err);

@@ -84,6 +84,76 @@ static json_t *rwkv(const gen_weights *w)
         (json_int_t)(classes > 1 ? classes - 1 : -1), "learn_sigma", (int)learns_sigma);
 }
 
+/* ---- DiT and PixArt -------------------------------------------------------------------------- */
+
+/* The side of the square of latents that so many tokens are; 0 tokens: `unknown`. */
+static int64_t side_of(int64_t tokens, int64_t patch, int64_t unknown)
+{
+    int64_t side = 1;
+    while (side * side < tokens)
+        side++;
+    return tokens ? side * patch : unknown;
+}
+
+/* DiT XL and PixArt have 16 heads of 72, the other sizes heads of 64. */
+static int64_t heads_of(int64_t dim)
+{
+    return dim == 1152 ? 16 : dim % 64 == 0 ? dim / 64 : 1;
+}
+
+static json_t *dit(const gen_weights *w)
+{
+    const int64_t dim = dim_of(w, "pos_embed.proj.weight", 0);
+    const int64_t channels = dim_of(w, "pos_embed.proj.weight", 1);
+    const int64_t patch = dim_of(w, "pos_embed.proj.weight", 2);
+    const int64_t classes =
+        dim_of(w, "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight", 0);
+    const int layers = count(w, "transformer_blocks.", ".norm1.linear.weight");
+    if (patch < 1 || channels < 1 || classes < 2)
+        return NULL;
+    const int64_t heads = heads_of(dim);
+    const gen_weight *table = gen_weights_find(w, "pos_embed.table");
+    const bool is_original = table != NULL; /* the diffusers format does not store it */
+    const int64_t size = side_of(dim_of(w, "pos_embed.table", 1), patch, 32);
+    const bool learns_sigma = dim_of(w, "proj_out_2.weight", 0) == 2 * channels * patch * patch;
+    if (is_original)
+        return json_pack("{s:s, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:b}", "_class_name", "DiT",
+                         "input_size", (json_int_t)size, "patch_size", (json_int_t)patch,
+                         "in_channels", (json_int_t)channels, "hidden_size", (json_int_t)dim,
+                         "depth", layers, "num_heads", (json_int_t)heads, "num_classes",
+                         (json_int_t)(classes - 1), "learn_sigma", (int)learns_sigma);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:I}", "_class_name",
+                     "DiTTransformer2DModel", "sample_size", (json_int_t)size, "patch_size",
+                     (json_int_t)patch, "in_channels", (json_int_t)channels, "attention_head_dim",
+                     (json_int_t)(dim / heads), "num_layers", layers, "num_attention_heads",
+                     (json_int_t)heads, "num_embeds_ada_norm", (json_int_t)(classes - 1),
+                     "out_channels", (json_int_t)(channels * (learns_sigma ? 2 : 1)));
+}
+
+/* The size conditions belong to the 1024-pixel model; without the table of positions the others
+ * are taken for models of that size, too. */
+static json_t *pixart(const gen_weights *w)
+{
+    const int64_t dim = dim_of(w, "pos_embed.proj.weight", 0);
+    const int64_t channels = dim_of(w, "pos_embed.proj.weight", 1);
+    const int64_t patch = dim_of(w, "pos_embed.proj.weight", 2);
+    const bool has_sizes =
+        gen_weights_find(w, "adaln_single.emb.resolution_embedder.linear_1.weight") != NULL;
+    if (patch < 1 || channels < 1 || dim < 1)
+        return NULL;
+    const int64_t heads = heads_of(dim);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:b}", "_class_name",
+                     "PixArtTransformer2DModel", "sample_size",
+                     (json_int_t)side_of(dim_of(w, "pos_embed.table", 1), patch, 128), "patch_size",
+                     (json_int_t)patch, "in_channels", (json_int_t)channels, "num_attention_heads",
+                     (json_int_t)heads, "attention_head_dim", (json_int_t)(dim / heads),
+                     "num_layers", count(w, "transformer_blocks.", ".scale_shift_table"),
+                     "caption_channels",
+                     (json_int_t)dim_of(w, "caption_projection.linear_1.weight", 1), "out_channels",
+                     (json_int_t)(dim_of(w, "proj_out.weight", 0) / (patch * patch)),
+                     "use_additional_conditions", (int)has_sizes);
+}
+
 /* ---- the table ------------------------------------------------------------------------------ */
 
 static const struct {
@@ -92,6 +162,8 @@ static const struct {
 } families[] = {
     {"condition_embedder.time_proj.weight", wan},
     {"in_blocks.0.att.key.weight", rwkv},
+    {"proj_out_2.weight", dit},
+    {"caption_projection.linear_1.weight", pixart},
 };
 
 gen_status gen_infer_transformer_config(gen_json **out, const gen_weights *weights,

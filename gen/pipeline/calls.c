@@ -31,6 +31,7 @@ gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *s,
     gen_schedule *schedule;
     counter c = {.base = {.n = 1, .denoise = count}};
     float x = 0;
+    const float variance = 0; /* whatever a network would say of it */
     c.base.self = &c;
     GEN_TRY(gen_sampling_schedule(&schedule, s, p, err));
     gen_status status = p->init_image ? gen_schedule_cut(schedule, p->strength, err) : GEN_OK;
@@ -38,6 +39,7 @@ gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *s,
         const gen_solve_params params = {.denoiser = &c.base,
                                          .schedule = schedule,
                                          .config = &s->config,
+                                         .variance = &variance,
                                          .noise = {.draw = draw_nothing}};
         status = gen_solve(s->sampler, &params, &x, err);
     }

@@ -78,14 +78,16 @@ static void add_plan(gen_estimate_phase *phase, const gen_plan_stats *s, double 
     phase->flops += runs * s->flops;
 }
 
-static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m, int64_t num_tokens,
-                                  gen_error *err)
+static gen_status estimate_encode(gen_estimate_phase *phase, gen_model *m,
+                                  const gen_generate_params *p, gen_error *err)
 {
+    const gen_prompt_request request = {
+        .prompt = p->prompt, .negative = p->negative_prompt, .clip_skip = p->clip_skip};
     phase->name = "encode";
     for (int i = 0;; i++) {
         gen_plan_stats s;
         double runs;
-        GEN_TRY(m->text_class->measure(m->text, i, num_tokens, &s, &runs, err));
+        GEN_TRY(m->text_class->measure(m->text, i, &request, &s, &runs, err));
         if (runs == 0)
             return GEN_OK;
         add_plan(phase, &s, runs);
@@ -184,7 +186,7 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
     *out = (gen_memory_plan){.keeps_weights = true};
     e->mem_limit = m->context->mem_limit;
     if (num_tokens)
-        GEN_TRY(estimate_encode(&e->phases[0], m, num_tokens, err));
+        GEN_TRY(estimate_encode(&e->phases[0], m, p, err));
     e->phases[0].name = "encode";
     GEN_TRY(estimate_denoise(&e->phases[1], m, s, p, num_tokens, err));
     /* First everything at once without bands; then weights given back phase by phase. */

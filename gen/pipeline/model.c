@@ -48,7 +48,7 @@ static gen_status open_vae(gen_model *m, const char *other, gen_error *err)
     return gen_vae_new(&m->vae, &config, c->weights, m->context->backend, err);
 }
 
-static gen_status open_text(gen_model *m, const char *tokenizer, gen_error *err)
+static gen_status open_text(gen_model *m, const char *other, const char *tokenizer, gen_error *err)
 {
     const gen_network_traits *t = &m->network.traits;
     const gen_model_component *c;
@@ -56,6 +56,8 @@ static gen_status open_text(gen_model *m, const char *tokenizer, gen_error *err)
         .files = m->files, .traits = t, .tokenizer = tokenizer, .backend = m->context->backend};
     if (!t->context_dim)
         return GEN_OK;
+    if (other)
+        GEN_TRY(gen_model_files_set_text_encoder(m->files, other, err));
     c = gen_model_files_find(m->files, "text_encoder");
     if (!c)
         c = gen_model_files_find(m->files, "text_encoder_2");
@@ -92,9 +94,13 @@ static void warn_of_scheduler(const gen_model *m)
 
 static gen_status open_scheduler(gen_model *m, gen_error *err)
 {
-    const char *usual = m->network.traits.defaults.scheduler;
-    if (!m->files->scheduler && usual)
-        return gen_scheduler_config_init(&m->scheduler, usual, err);
+    const gen_network_traits *t = &m->network.traits;
+    if (!m->files->scheduler && t->defaults.scheduler) {
+        GEN_TRY(gen_scheduler_config_init(&m->scheduler, t->defaults.scheduler, err));
+        if (!t->variance_channels && m->scheduler.variance_type >= GEN_VARIANCE_LEARNED)
+            m->scheduler.variance_type = GEN_VARIANCE_LARGE; /* as guided diffusion, then */
+        return GEN_OK;
+    }
     GEN_TRY(
         gen_scheduler_config_read(&m->scheduler, &m->scheduler_lists, m->files->scheduler, err));
     if (m->files->prediction_type)
@@ -232,7 +238,7 @@ static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *e
     GEN_TRY(gen_model_files_open(&m->files, m->path, err));
     GEN_TRY(open_network(m, err));
     GEN_TRY(open_vae(m, p->vae, err));
-    GEN_TRY(open_text(m, p->tokenizer, err));
+    GEN_TRY(open_text(m, p->t5, p->tokenizer, err));
     GEN_TRY(open_scheduler(m, err));
     GEN_TRY(gen_world_open(&m->world, m->path, err));
     GEN_TRY(check_complete(m, p->strict != 0, err));

@@ -535,13 +535,18 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
         return GEN_OK;
     const char *phrase = gen_model_files_phrase(files);
     const bool is_denoiser = strcmp(name, "unet") == 0 || strcmp(name, "transformer") == 0;
+    const bool is_lora = files->contents.is_lora;
     if (is_denoiser && files->num_components == 1 && gen_model_files_find(files, "vae")) {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
         gen_hint(err, "pass it with --vae, or give -m a file with a UNet; `gen info FILE` shows "
                       "what a file holds");
+    } else if (is_denoiser && is_lora) {
+        gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
+        gen_hint(err, "it changes a model: give -m the model it was made for; adapters are not "
+                      "supported yet");
     } else if (is_denoiser && gen_model_files_find(files, "transformer")) {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, which gen cannot run", files->path, phrase);
-        gen_hint(err, "give -m a model with a UNet");
+        gen_hint(err, "give -m a model of a kind that gen knows");
     } else if (is_denoiser) {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
         gen_hint(err, "give -m a file with a UNet; `gen info FILE` shows what a file holds");
@@ -549,6 +554,8 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, it has no %s", files->path, phrase, name);
         if (strcmp(name, "vae") == 0)
             gen_hint(err, "give the autoencoder with --vae FILE, or -m a complete model");
+        else if (gen_model_files_find(files, "transformer"))
+            gen_hint(err, "name it with --t5 PATH, or give -m a complete model");
         else
             gen_hint(err, "give -m a complete model; `gen info FILE` shows what a file holds");
     }
@@ -614,23 +621,24 @@ static gen_status take_sources(gen_model_files *files, gen_model_files *other, g
     return GEN_OK;
 }
 
-static gen_status replace_vae(gen_model_files *files, gen_model_files *other, gen_error *err)
+/* Moves a component of other files in the place of that name. */
+static gen_status take_component(gen_model_files *files, gen_model_files *other, const char *name,
+                                 gen_error *err)
 {
-    gen_model_component *vae = (gen_model_component *)(uintptr_t)gen_model_files_find(other, "vae");
-    gen_model_component *old = (gen_model_component *)(uintptr_t)gen_model_files_find(files, "vae");
-    GEN_TRY(check_vae(vae, old, files, other, err));
-    gen_model_component taken = {.name = "vae", .class_name = vae->class_name};
-    taken.path = gen_arena_strdup(files->arena, vae->path);
+    gen_model_component *new = (gen_model_component *)(uintptr_t)gen_model_files_find(other, name);
+    gen_model_component *old = (gen_model_component *)(uintptr_t)gen_model_files_find(files, name);
+    gen_model_component taken = {.name = name, .class_name = new->class_name};
+    taken.path = gen_arena_strdup(files->arena, new->path);
     if (!taken.path)
         return no_memory(err, files);
     if (!old && files->num_components == GEN_MAX_COMPONENTS)
         return gen_fail(err, GEN_ERROR_MODEL, "%s: more than %d components", files->path,
                         GEN_MAX_COMPONENTS);
     GEN_TRY(take_sources(files, other, err));
-    taken.weights = vae->weights;
-    taken.config = vae->config;
-    vae->weights = NULL;
-    vae->config = NULL;
+    taken.weights = new->weights;
+    taken.config = new->config;
+    new->weights = NULL;
+    new->config = NULL;
     if (old) {
         gen_weights_free(old->weights);
         gen_json_free(old->config);
@@ -641,18 +649,48 @@ static gen_status replace_vae(gen_model_files *files, gen_model_files *other, ge
     return GEN_OK;
 }
 
-gen_status gen_model_files_set_vae(gen_model_files *files, const char *path, gen_error *err)
+static gen_status replace_vae(gen_model_files *files, gen_model_files *other, gen_error *err)
+{
+    gen_model_component *vae = (gen_model_component *)(uintptr_t)gen_model_files_find(other, "vae");
+    GEN_TRY(check_vae(vae, gen_model_files_find(files, "vae"), files, other, err));
+    return take_component(files, other, "vae", err);
+}
+
+static gen_status replace_text_encoder(gen_model_files *files, gen_model_files *other,
+                                       gen_error *err)
+{
+    if (other->tokenizer && !(files->tokenizer = gen_arena_strdup(files->arena, other->tokenizer)))
+        return no_memory(err, files);
+    return take_component(files, other, "text_encoder", err);
+}
+
+/* Opens other files and lets `replace` take the component `name` from them. */
+static gen_status
+set_component(gen_model_files *files, const char *path, const char *name, const char *what,
+              gen_status (*replace)(gen_model_files *, gen_model_files *, gen_error *),
+              gen_error *err)
 {
     gen_model_files *other;
     GEN_TRY(gen_model_files_open(&other, path, err));
     gen_status status;
-    if (gen_model_files_find(other, "vae")) {
-        status = replace_vae(files, other, err);
+    if (gen_model_files_find(other, name)) {
+        status = replace(files, other, err);
     } else {
-        status = gen_fail(err, GEN_ERROR_MODEL, "%s is %s, it has no VAE", path,
-                          gen_model_files_phrase(other));
+        status = gen_fail(err, GEN_ERROR_MODEL, "%s is %s, it has no %s", path,
+                          gen_model_files_phrase(other), what);
         gen_hint(err, "`gen info FILE` shows what a file holds");
     }
     gen_model_files_free(other);
     return status;
+}
+
+gen_status gen_model_files_set_vae(gen_model_files *files, const char *path, gen_error *err)
+{
+    return set_component(files, path, "vae", "VAE", replace_vae, err);
+}
+
+gen_status gen_model_files_set_text_encoder(gen_model_files *files, const char *path,
+                                            gen_error *err)
+{
+    return set_component(files, path, "text_encoder", "text encoder", replace_text_encoder, err);
 }

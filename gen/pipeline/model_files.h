@@ -71,6 +71,11 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
  * Errors: MODEL when there is none, or when its latents have another number of channels. */
 gen_status gen_model_files_set_vae(gen_model_files *files, const char *path, gen_error *err);
 
+/* Takes the text encoder from another file or folder (--t5), and its vocabulary where there is one.
+ * Errors: MODEL when there is none. */
+gen_status gen_model_files_set_text_encoder(gen_model_files *files, const char *path,
+                                            gen_error *err);
+
 /* A short phrase: "a VAE (248 tensors, decoder.conv_in 4 channels)", "a Stable Diffusion 1 model
  * (1130 tensors)", "a LoRA (528 tensors)".  Borrowed from files. */
 const char *gen_model_files_phrase(const gen_model_files *files);

@@ -47,10 +47,10 @@ typedef struct gen_prompt_encoder {
     /* Errors: ARGUMENT; MODEL; MEMORY; INTERNAL. */
     gen_status (*encode)(gen_prompt_states **out, void *self, const gen_prompt_request *request,
                          gen_error *err);
-    /* What its i-th network needs for prompts of so many tokens, and how often it will run; *runs
-     * is 0 past the last. */
-    gen_status (*measure)(void *self, int i, int64_t num_tokens, gen_plan_stats *stats,
-                          double *runs, gen_error *err);
+    /* What its i-th network needs for these prompts, and how often it will run; *runs is 0 past
+     * the last. */
+    gen_status (*measure)(void *self, int i, const gen_prompt_request *request,
+                          gen_plan_stats *stats, double *runs, gen_error *err);
     /* Gives plans and prepared weights back; the next prompt makes them anew. */
     void (*release)(void *self);
 } gen_prompt_encoder;
@@ -58,6 +58,9 @@ typedef struct gen_prompt_encoder {
 /* prompts_clip.c: one or two CLIP encoders, joined by channels.  An open one is a gen_text_stack.
  */
 extern const gen_prompt_encoder gen_clip_prompts;
+
+/* prompts_t5.c: T5 and umT5. */
+extern const gen_prompt_encoder gen_t5_prompts;
 
 enum { GEN_MAX_ENCODERS = 2 };
 typedef struct gen_text_stack {

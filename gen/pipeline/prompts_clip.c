@@ -244,14 +244,16 @@ static gen_status count(int64_t *num_tokens, void *self, const gen_prompt_reques
 }
 
 /* Both prompts came to so many tokens, which is so many chunks of the encoder's length. */
-static gen_status measure(void *self, int i, int64_t num_tokens, gen_plan_stats *stats,
-                          double *runs, gen_error *err)
+static gen_status measure(void *self, int i, const gen_prompt_request *request,
+                          gen_plan_stats *stats, double *runs, gen_error *err)
 {
     gen_text_stack *stack = self;
     gen_clip_tokenizer_info info;
+    int64_t num_tokens;
     *runs = 0;
     if (i >= stack->num_encoders)
         return GEN_OK;
+    GEN_TRY(count(&num_tokens, stack, request, err));
     gen_text_options options = stack->options;
     options.pooled = stack->has_pooled && i == stack->num_encoders - 1;
     gen_clip_tokenizer_get_info(stack->stages[i].tokenizer, &info);

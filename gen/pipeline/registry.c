@@ -13,6 +13,7 @@ static const gen_network_class *const networks[] = {
 
 static const gen_prompt_encoder *const prompt_encoders[] = {
     &gen_clip_prompts,
+    &gen_t5_prompts,
 };
 
 const gen_network_class *gen_network_at(int i)

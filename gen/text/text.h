@@ -142,6 +142,10 @@ gen_status gen_prompt_tokenize(gen_token_chunks **out, const gen_prompt *prompt,
 gen_status gen_token_chunks_extend(gen_token_chunks *chunks, int num_chunks, gen_error *err);
 void gen_token_chunks_free(gen_token_chunks *chunks);
 
+/* The text in lower case and without white space around it: *out, made by gen_malloc.  Errors:
+ * ARGUMENT when it is not UTF-8; MEMORY. */
+gen_status gen_text_lower(char **out, const char *text, gen_error *err);
+
 /* ---- the CLIP text encoders (unet.md 5.1) -------------------------------------------------------
  */
 

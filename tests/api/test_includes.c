@@ -27,7 +27,7 @@ static const rule rules[] = {
     {"gen/plot/", {"gen/plot/", "gen/core/", "gen/io/io.h", "gen/gen.h"}},
     {"gen/pipeline/",
      {"gen/pipeline/", "gen/core/", "gen/gen.h", "gen/cpu/cpu.h", "gen/vulkan/vulkan.h",
-      "gen/text/text.h", "gen/io/", "gen/plot/", "samplers/", "unet/unet.h", "dit/", "vae/vae.h",
+      "gen/text/", "gen/io/", "gen/plot/", "samplers/", "unet/unet.h", "dit/", "vae/vae.h",
       "vae/codec.h"}},
     {"gen/cli/", {"gen/cli/", "gen/gen.h"}},
     {"unet/", {"unet/", "gen/core/"}},

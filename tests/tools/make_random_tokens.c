@@ -1,9 +1,10 @@
 /* make_random_tokens.c - full-size networks over tokens, of random weights.
  *
- *     make-random-tokens drwkv-h2|wan-1.3b|wan-vae FOLDER [SEED]
+ *     make-random-tokens drwkv-h2|dit-xl2|dit-tiny|t5-tiny|wan-1.3b|wan-vae FOLDER [SEED]
  *
  * Writes config.json and diffusion_pytorch_model.safetensors (bf16; the autoencoder f32) with the
- * names and shapes of the published models, for measuring time and memory.  Weights are uniform
+ * names and shapes of the published models, for measuring time and memory; the tiny ones have
+ * shapes of their own, for tests.  Weights are uniform
  * with deviation 1/sqrt(inputs), norms near one, biases and modulation near zero, so that
  * everything stays finite.  The file depends on the seed alone. */
 #include <math.h>
@@ -141,6 +142,72 @@ static const char *drwkv_h2(void)
     return "{\"_class_name\": \"DiffRWKVModel\", \"img_size\": 32, \"patch_size\": 2,\n"
            " \"embed_dim\": 1024, \"channels\": 4, \"depth\": 37, \"num_classes\": 1000,\n"
            " \"learn_sigma\": true}\n";
+}
+
+/* ---- DiT ------------------------------------------------------------------------------------ */
+
+/* Under the names of the original code. */
+static void dit(int64_t D, int depth, int classes)
+{
+    char b[64];
+    conv("", "x_embedder.proj", D, 4, 0, 2);
+    matrix("t_embedder.mlp.0", D, 256, true);
+    matrix("t_embedder.mlp.2", D, D, true);
+    shaped(0, 0.02f, 2, (const int64_t[]){classes + 1, D}, "y_embedder.embedding_table.weight");
+    for (int i = 0; i < depth; i++) {
+        snprintf(b, sizeof b, "blocks.%d", i);
+        matrix_in(b, "attn.qkv", 3 * D, D, true);
+        matrix_in(b, "attn.proj", D, D, true);
+        matrix_in(b, "mlp.fc1", 4 * D, D, true);
+        matrix_in(b, "mlp.fc2", D, 4 * D, true);
+        matrix_in(b, "adaLN_modulation.1", 6 * D, D, true);
+    }
+    matrix("final_layer.adaLN_modulation.1", 2 * D, D, true);
+    matrix("final_layer.linear", 2 * 2 * 8, D, true);
+}
+
+static const char *dit_xl2(void)
+{
+    dit(1152, 28, 1000);
+    return "{\"_class_name\": \"DiT\", \"input_size\": 32, \"patch_size\": 2,\n"
+           " \"in_channels\": 4, \"hidden_size\": 1152, \"depth\": 28, \"num_heads\": 16,\n"
+           " \"num_classes\": 1000, \"learn_sigma\": true}\n";
+}
+
+static const char *dit_tiny(void)
+{
+    dit(24, 2, 10);
+    return "{\"_class_name\": \"DiT\", \"input_size\": 8, \"patch_size\": 2,\n"
+           " \"in_channels\": 4, \"hidden_size\": 24, \"depth\": 2, \"num_heads\": 2,\n"
+           " \"num_classes\": 10, \"learn_sigma\": true}\n";
+}
+
+/* ---- T5 ------------------------------------------------------------------------------------- */
+
+static const char *t5_tiny(void)
+{
+    enum { D = 20, HEADS = 2, HEAD = 8, FF = 24, LAYERS = 2, VOCAB = 512 };
+    char b[64];
+    shaped(0, 1, 2, (const int64_t[]){VOCAB, D}, "shared.weight");
+    for (int i = 0; i < LAYERS; i++) {
+        static const char *const in[] = {"q", "k", "v"};
+        snprintf(b, sizeof b, "encoder.block.%d.layer.0.SelfAttention", i);
+        for (int k = 0; k < 3; k++)
+            matrix_in(b, in[k], HEADS * HEAD, D, false);
+        matrix_in(b, "o", D, HEADS * HEAD, false);
+        if (i == 0)
+            shaped(0, 1, 2, (const int64_t[]){32, HEADS}, "%s.relative_attention_bias.weight", b);
+        snprintf(b, sizeof b, "encoder.block.%d.layer.1.DenseReluDense", i);
+        matrix_in(b, "wi_0", FF, D, false);
+        matrix_in(b, "wi_1", FF, D, false);
+        matrix_in(b, "wo", D, FF, false);
+        vector(1, 0.05f, D, "encoder.block.%d.layer.0.layer_norm.weight", i);
+        vector(1, 0.05f, D, "encoder.block.%d.layer.1.layer_norm.weight", i);
+    }
+    vector(1, 0.05f, D, "encoder.final_layer_norm.weight");
+    return "{\"architectures\": [\"T5EncoderModel\"], \"vocab_size\": 512, \"d_model\": 20,\n"
+           " \"d_kv\": 8, \"d_ff\": 24, \"num_layers\": 2, \"num_heads\": 2,\n"
+           " \"feed_forward_proj\": \"gated-gelu\"}\n";
 }
 
 /* ---- Wan ------------------------------------------------------------------------------------ */
@@ -326,13 +393,16 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         const char *(*list)(void);
-    } models[] = {{"drwkv-h2", drwkv_h2}, {"wan-1.3b", wan_1_3b}, {"wan-vae", wan_vae}};
+    } models[] = {{"drwkv-h2", drwkv_h2}, {"dit-xl2", dit_xl2},   {"dit-tiny", dit_tiny},
+                  {"t5-tiny", t5_tiny},   {"wan-1.3b", wan_1_3b}, {"wan-vae", wan_vae}};
     const char *config = NULL;
     for (size_t i = 0; argc >= 3 && argc <= 4 && i < sizeof models / sizeof models[0]; i++)
         if (strcmp(argv[1], models[i].name) == 0)
             config = models[i].list();
     if (!config) {
-        fprintf(stderr, "usage: %s drwkv-h2|wan-1.3b|wan-vae FOLDER [SEED]\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s drwkv-h2|dit-xl2|dit-tiny|t5-tiny|wan-1.3b|wan-vae FOLDER [SEED]\n",
+                argv[0]);
         return 2;
     }
     uint64_t state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
