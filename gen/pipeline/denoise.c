@@ -99,9 +99,7 @@ gen_network_shape gen_denoise_group_shape(const gen_denoise_group *g, int count)
                                .num_frames = g->num_frames};
 }
 
-/* The guidance embedding of distilled networks (Luo et al. 2023; unet.md 1.3): sines, then cosines
- * of 1000 (g - 1) at dim/2 frequencies from 1 to 1/10000. */
-static void embed_guidance(float *out, double guidance_scale, int dim)
+void gen_embed_guidance(float *out, double guidance_scale, int dim)
 {
     const int half = dim / 2;
     const double w = (guidance_scale - 1.0) * 1000.0;
@@ -165,7 +163,7 @@ static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int
     }
     if (t->guidance_dim) {
         for (int i = 0; i < count; i++)
-            embed_guidance(g->batch + i * t->guidance_dim, g->guidance_scale, t->guidance_dim);
+            gen_embed_guidance(g->batch + i * t->guidance_dim, g->guidance_scale, t->guidance_dim);
         GEN_TRY(gen_plan_set(plan, "timestep_cond", g->batch, err));
     }
     return GEN_OK;

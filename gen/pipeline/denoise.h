@@ -80,6 +80,10 @@ typedef struct gen_denoise_group {
     gen_denoiser members[GEN_MAX_CONDITIONS];
 } gen_denoise_group;
 
+/* The guidance embedding of distilled networks (Luo et al. 2023; unet.md 1.3), [dim]: sines, then
+ * cosines of 1000 (g - 1) at dim/2 frequencies from 1 to 1/10000. */
+void gen_embed_guidance(float *out, double guidance_scale, int dim);
+
 /* The shape of the network's run for so many of its conditions. */
 gen_network_shape gen_denoise_group_shape(const gen_denoise_group *group, int num_conditions);
 /* Completes a group whose fields above `batch` are set; members[i] then is the denoiser of

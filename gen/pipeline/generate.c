@@ -299,8 +299,7 @@ static gen_status run_steps(job *j, gen_error *err)
 
 /* ---- decoding ------------------------------------------------------------------------------- */
 
-/* [-1,1] to 0..255, rounded to nearest; false when a value is not finite. */
-static bool to_bytes(unsigned char *out, const float *pixels, size_t n)
+bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const float v = pixels[i] * 127.5f + 127.5f;
@@ -328,8 +327,8 @@ static gen_status decode(job *j, gen_image **out, gen_error *err)
         goto done;
     trace_value(j, "pixels", 0, pixels, n);
     for (int y = 0; y < h && !status; y++)
-        if (!to_bytes(image->data + (size_t)y * image->stride, pixels + (size_t)y * (size_t)w * 3,
-                      (size_t)w * 3))
+        if (!gen_pixels_to_bytes(image->data + (size_t)y * image->stride,
+                                 pixels + (size_t)y * (size_t)w * 3, (size_t)w * 3))
             status =
                 gen_fail(err, GEN_ERROR_INTERNAL, "decoder: a pixel in row %d is not finite", y);
     if (status)

@@ -59,6 +59,9 @@ gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *model,
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
                             const gen_generate_params *params, gen_error *err);
 
+/* [-1,1] to 0..255, rounded to nearest; false when a value is not finite. */
+bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n);
+
 /* How one picture will fit into the memory limit. */
 typedef struct gen_memory_plan {
     gen_estimate estimate; /* without seconds */

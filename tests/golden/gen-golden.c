@@ -30,6 +30,7 @@ static const struct kind {
     {"clip_tokenizer", golden_clip_tokenizer},
     {"T5EncoderModel", golden_t5},
     {"UMT5EncoderModel", golden_t5},
+    {"misc", golden_misc},
     {"DiT", golden_dit},
     {"DiTTransformer2DModel", golden_dit},
     {"PixArtTransformer2DModel", golden_dit},

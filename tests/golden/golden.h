@@ -56,6 +56,7 @@ void golden_taesd(golden_fixture *f); /* original files, no config */
 void golden_clip(golden_fixture *f);
 void golden_clip_tokenizer(golden_fixture *f);
 void golden_t5(golden_fixture *f);
+void golden_misc(golden_fixture *f); /* building blocks */
 void golden_dit(golden_fixture *f); /* PixArt, too */
 void golden_sentencepiece(golden_fixture *f);
 void golden_qwen_image(golden_fixture *f);

@@ -124,6 +124,141 @@ static void names_of_the_original_code(void **state)
     CHECK(GEN_PART_VAE, "", vae22_names);
 }
 
+/* ---- DiT and PixArt ------------------------------------------------------------------------- */
+
+/* The original names of a small model; fused tensors have rows for two or three. */
+typedef struct original {
+    const char *name, *expected; /* '?' for q, k, v; '%' for k, v */
+    int64_t rows, cols;
+} original;
+
+static const original dit_names[] = {
+    {"t_embedder.mlp.0.weight", "transformer_blocks.0.norm1.emb.timestep_embedder.linear_1.weight",
+     144, 256},
+    {"t_embedder.mlp.2.bias", "transformer_blocks.0.norm1.emb.timestep_embedder.linear_2.bias", 144,
+     1},
+    {"y_embedder.embedding_table.weight",
+     "transformer_blocks.0.norm1.emb.class_embedder.embedding_table.weight", 11, 144},
+    {"blocks.0.attn.qkv.weight", "transformer_blocks.0.attn1.to_?.weight", 432, 144},
+    {"blocks.1.attn.qkv.bias", "transformer_blocks.1.attn1.to_?.bias", 432, 1},
+    {"blocks.1.attn.proj.weight", "transformer_blocks.1.attn1.to_out.0.weight", 144, 144},
+    {"blocks.1.mlp.fc1.weight", "transformer_blocks.1.ff.net.0.proj.weight", 576, 144},
+    {"blocks.1.mlp.fc2.bias", "transformer_blocks.1.ff.net.2.bias", 144, 1},
+    {"blocks.0.adaLN_modulation.1.weight", "transformer_blocks.0.norm1.linear.weight", 864, 144},
+    {"blocks.1.adaLN_modulation.1.weight", "transformer_blocks.1.norm1.linear.weight", 864, 144},
+    {"final_layer.adaLN_modulation.1.weight", "proj_out_1.weight", 288, 144},
+    {"final_layer.linear.weight", "proj_out_2.weight", 32, 144},
+};
+
+static const original pixart_names[] = {
+    {"t_embedder.mlp.0.weight", "adaln_single.emb.timestep_embedder.linear_1.weight", 144, 256},
+    {"csize_embedder.mlp.2.weight", "adaln_single.emb.resolution_embedder.linear_2.weight", 48, 48},
+    {"csize_embedder.mlp.0.weight", "adaln_single.emb.resolution_embedder.linear_1.weight", 48,
+     256},
+    {"ar_embedder.mlp.0.bias", "adaln_single.emb.aspect_ratio_embedder.linear_1.bias", 48, 1},
+    {"t_block.1.weight", "adaln_single.linear.weight", 864, 144},
+    {"y_embedder.y_proj.fc1.weight", "caption_projection.linear_1.weight", 144, 20},
+    {"y_embedder.y_proj.fc2.bias", "caption_projection.linear_2.bias", 144, 1},
+    {"blocks.0.scale_shift_table", "transformer_blocks.0.scale_shift_table", 6, 144},
+    {"blocks.1.scale_shift_table", "transformer_blocks.1.scale_shift_table", 6, 144},
+    {"blocks.1.attn.qkv.weight", "transformer_blocks.1.attn1.to_?.weight", 432, 144},
+    {"blocks.1.attn.proj.bias", "transformer_blocks.1.attn1.to_out.0.bias", 144, 1},
+    {"blocks.1.cross_attn.q_linear.weight", "transformer_blocks.1.attn2.to_q.weight", 144, 144},
+    {"blocks.1.cross_attn.kv_linear.weight", "transformer_blocks.1.attn2.to_%.weight", 288, 144},
+    {"blocks.1.cross_attn.kv_linear.bias", "transformer_blocks.1.attn2.to_%.bias", 288, 1},
+    {"blocks.1.cross_attn.proj.weight", "transformer_blocks.1.attn2.to_out.0.weight", 144, 144},
+    {"blocks.1.mlp.fc1.bias", "transformer_blocks.1.ff.net.0.proj.bias", 576, 1},
+    {"blocks.1.mlp.fc2.weight", "transformer_blocks.1.ff.net.2.weight", 144, 576},
+    {"final_layer.scale_shift_table", "scale_shift_table", 2, 144},
+    {"final_layer.linear.weight", "proj_out.weight", 32, 144},
+};
+
+/* Each part of a fused tensor has its share of the rows. */
+static void expect_parts(const gen_weights *w, const original *o)
+{
+    const char *mark = strpbrk(o->expected, "?%");
+    const char *letters = mark && *mark == '%' ? "kv" : "qkv";
+    for (int i = 0; i < (mark ? (int)strlen(letters) : 1); i++) {
+        char name[256];
+        snprintf(name, sizeof name, "%s", o->expected);
+        if (mark)
+            name[mark - o->expected] = letters[i];
+        const gen_weight *found = gen_weights_find(w, name);
+        if (!found)
+            fail_msg("%s: there is no %s", o->name, name);
+        assert_int_equal(found->dims[0], mark ? o->rows / (int64_t)strlen(letters) : o->rows);
+    }
+}
+
+/* A file of these tensors, of patches of 2 and 64 tokens, under the names of the models. */
+static gen_weights *original_model(gen_weights **file, const original *names, size_t count)
+{
+    gen_weights *into = NULL;
+    EXPECT_OK(gen_weights_new(file, &err));
+    EXPECT_OK(gen_weights_new(&into, &err));
+    add(*file, "pos_embed", SHAPE(1, 64, 144));
+    add(*file, "x_embedder.proj.weight", SHAPE(144, 4, 2, 2));
+    for (size_t i = 0; i < count; i++)
+        add(*file, names[i].name, names[i].cols > 1 ? 2 : 1,
+            (const int64_t[]){names[i].rows, names[i].cols});
+    EXPECT_OK(gen_keymap_add(into, *file, GEN_PART_TRANSFORMER, &err));
+    for (size_t i = 0; i < count; i++)
+        expect_parts(into, &names[i]);
+    assert_non_null(gen_weights_find(into, "pos_embed.proj.weight"));
+    assert_true(gen_weights_find(into, "pos_embed.table")->is_ignored);
+    return into;
+}
+
+static void expect_int(const gen_json *json, const char *key, int64_t expected);
+
+static void dit_and_pixart_of_their_own_codes(void **state)
+{
+    (void)state;
+    gen_weights *file, *w = original_model(&file, dit_names, sizeof dit_names / sizeof *dit_names);
+    gen_json *json = NULL;
+    EXPECT_OK(gen_infer_transformer_config(&json, w, "dit.safetensors", &err));
+    assert_string_equal(json_string_value(gen_json_get(json, "_class_name")), "DiT");
+    expect_int(json, "input_size", 16);
+    expect_int(json, "patch_size", 2);
+    expect_int(json, "hidden_size", 144);
+    expect_int(json, "depth", 2);
+    expect_int(json, "num_classes", 10);
+    assert_true(json_is_true(gen_json_get(json, "learn_sigma")));
+    gen_json_free(json);
+    gen_weights_free(w);
+    gen_weights_free(file);
+
+    w = original_model(&file, pixart_names, sizeof pixart_names / sizeof *pixart_names);
+    EXPECT_OK(gen_infer_transformer_config(&json, w, "pixart.safetensors", &err));
+    assert_string_equal(json_string_value(gen_json_get(json, "_class_name")),
+                        "PixArtTransformer2DModel");
+    expect_int(json, "sample_size", 16);
+    expect_int(json, "num_layers", 2);
+    expect_int(json, "caption_channels", 20);
+    expect_int(json, "out_channels", 8);
+    assert_true(json_is_true(gen_json_get(json, "use_additional_conditions")));
+    gen_json_free(json);
+    gen_weights_free(w);
+    gen_weights_free(file);
+}
+
+/* Two rows for three: said, with the tensor. */
+static void fused_tensors_of_a_wrong_shape(void **state)
+{
+    (void)state;
+    gen_weights *file = NULL, *into = NULL;
+    EXPECT_OK(gen_weights_new(&file, &err));
+    EXPECT_OK(gen_weights_new(&into, &err));
+    add(file, "x_embedder.proj.weight", SHAPE(4, 4, 2, 2));
+    add(file, "y_embedder.y_proj.fc1.weight", SHAPE(4, 4));
+    add(file, "blocks.0.cross_attn.kv_linear.weight", SHAPE(7, 4));
+    EXPECT_STATUS(GEN_ERROR_MODEL, gen_keymap_add(into, file, GEN_PART_TRANSFORMER, &err));
+    EXPECT_CONTAINS(err.message, "\"blocks.0.cross_attn.kv_linear.weight\" has 7 rows, expected k "
+                                 "and v in a multiple of two");
+    gen_weights_free(into);
+    gen_weights_free(file);
+}
+
 static void expect_int(const gen_json *json, const char *key, int64_t expected)
 {
     int64_t value = -1;
@@ -243,6 +378,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_the_original_code),
+        cmocka_unit_test(dit_and_pixart_of_their_own_codes),
+        cmocka_unit_test(fused_tensors_of_a_wrong_shape),
         cmocka_unit_test(settings_of_wan),
         cmocka_unit_test(settings_of_fixtures),
         cmocka_unit_test(unknown_networks),
