@@ -228,9 +228,10 @@ static gen_status name_picture(char **out, const image_run *run, uint64_t i, gen
     snprintf(extension, sizeof extension, ".%s",
              run->settings->format ? run->settings->format : "png");
     const gen_output_fields fields =
-        GEN_OUTPUT_FIELDS(.prompt = run->prompt, .model = gen_model_get_info(run->model)->name,
-                          .extension = extension, .seed = seed_of(run, i), .index = (int64_t)i + 1,
-                          .width = p->width, .height = p->height);
+        GEN_OUTPUT_FIELDS(.prompt = run->prompt ? run->prompt : p->class_label,
+                          .model = gen_model_get_info(run->model)->name, .extension = extension,
+                          .seed = seed_of(run, i), .index = (int64_t)i + 1, .width = p->width,
+                          .height = p->height);
     return gen_output_path(out, run->pattern, &fields, err);
 }
 
