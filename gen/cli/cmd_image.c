@@ -101,15 +101,16 @@ static gen_status read_prompts(image_run *run, gen_error *err)
                  s->words[0]);
         return cli_hint(err, "quote a prompt of several words");
     }
-    if (!s->prompt && s->num_words == 0 && (s->class_label || s->model))
-        return GEN_OK; /* the model knows whether it needs one */
-    if (!s->prompt && s->num_words == 0) {
+    const bool has_prompt = s->prompt || s->num_words > 0;
+    if (!has_prompt && !s->class_label && !s->model) { /* a model knows whether it needs one */
         cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt");
         return cli_hint(err,
                         "gen \"a red house beside a blue lake\" -o house.png; `gen -h` for help");
     }
-    const gen_status status =
-        s->prompt ? read_prompt(&run->prompt, s->prompt, err) : join_words(&run->prompt, s, err);
+    gen_status status = GEN_OK;
+    if (has_prompt)
+        status = s->prompt ? read_prompt(&run->prompt, s->prompt, err)
+                           : join_words(&run->prompt, s, err);
     if (status || !s->negative_prompt)
         return status;
     return read_prompt(&run->negative_prompt, s->negative_prompt, err);

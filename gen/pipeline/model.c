@@ -54,6 +54,11 @@ static gen_status open_text(gen_model *m, const char *other, const char *tokeniz
     const gen_model_component *c;
     const gen_prompt_source source = {
         .files = m->files, .traits = t, .tokenizer = tokenizer, .backend = m->context->backend};
+    if (!t->context_dim && other) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "t5: %s takes no text, %s has nothing to say to it",
+                 m->path, other);
+        return gen_hint(err, "leave out --t5");
+    }
     if (!t->context_dim)
         return GEN_OK;
     if (other)

@@ -204,6 +204,16 @@ static gen_status resolve_condition(gen_sampling *s, const gen_generate_params *
         return t->context_dim ? gen_hint(err, "say with -p what to draw")
                               : gen_hint(err, "leave out --class: it draws by itself");
     }
+    if (!t->context_dim && p->negative_prompt && *p->negative_prompt) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "negative prompt: %s takes no text", m->path);
+        return gen_hint(err, "leave it out");
+    }
+    if (!t->context_dim && wanted && has_prompt) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "class: \"%s\" and the prompt \"%.60s\" both name one, %s draws one", wanted,
+                 p->prompt, m->path);
+        return gen_hint(err, "give either --class or a prompt");
+    }
     if (!t->context_dim && has_prompt && !t->num_classes) {
         gen_fail(err, GEN_ERROR_ARGUMENT, "prompt: %s takes no text, it draws by itself", m->path);
         return gen_hint(err, "leave out the prompt");

@@ -176,6 +176,10 @@ static void refusals(void **state)
         {"-m dit/transformer --vae dit/vae -p crane", 2,
          "gen: class: \"crane\" is a name, and dit/transformer has no names of its classes\n"
          "  hint: give a number with --class 0..9"},
+        {DIT "--class 1 -n rain", 2, "gen: negative prompt: dit takes no text\n"},
+        {DIT "--class 1 -p crane", 2,
+         "gen: class: \"1\" and the prompt \"crane\" both name one, dit draws one\n"},
+        {DIT "--class 1 --t5 pixart/text_encoder", 2, "gen: t5: dit takes no text, pixart/text_"},
         {PIX "--class 1", 2, "gen: class: pixart knows no classes\n  hint: say with -p"},
         {PIX, 2, "gen: no prompt: pixart draws what a text says\n  hint: say with -p"},
         {LOOSE "-p cat", 4,
