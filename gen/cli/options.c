@@ -29,7 +29,8 @@ static const cli_choice predictions[] = {{"epsilon", "epsilon"},
                                          {NULL, NULL}};
 static const cli_choice formats[] = {
     {"png", "png"}, {"jpg", "jpg"}, {"ppm", "ppm"}, {"jpeg", "jpg"}, {NULL, NULL}};
-static const cli_choice precisions[] = {{"auto", "auto"}, {"f32", "f32"}, {NULL, NULL}};
+static const cli_choice precisions[] = {
+    {"auto", "auto"}, {"f32", "f32"}, {"q8", "q8"}, {NULL, NULL}};
 static const cli_choice gemms[] = {{"own", "own"}, {"openblas", "openblas"}, {NULL, NULL}};
 static const cli_choice progresses[] = {
     {"auto", "auto"}, {"none", "none"}, {"json", "json"}, {NULL, NULL}};
@@ -121,7 +122,7 @@ static const cli_option options[] = {
     {"mem-limit", 0, CLI_BYTES, FIELD(mem_limit), CLI_FOR_IMAGE, false, "SIZE",
      "most memory to use, 2G, 900M; default: all free"},
     {"precision", 0, CLI_CHOICE, FIELD(precision), CLI_FOR_IMAGE, false, "NAME",
-     "auto (default) or f32 (plain kernels only)", 0, 0, precisions},
+     "auto (default), f32 (plain kernels only) or q8 (linear layers in 8 bits)", 0, 0, precisions},
     {"gemm", 0, CLI_CHOICE, FIELD(gemm), CLI_FOR_IMAGE, false, "NAME",
      "matrix products: own or openblas", 0, 0, gemms},
     {"strict", 0, CLI_FLAG, FIELD(strict), CLI_FOR_IMAGE, false, NULL,

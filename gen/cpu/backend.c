@@ -339,7 +339,13 @@ gen_status gen_cpu_open(gen_backend **out, const gen_cpu_options *options, gen_e
     cpu->k = kernels_of(isa);
     cpu->gemm = cpu->options.gemm;
     gen_status status = GEN_OK;
-    if (cpu->gemm == GEN_GEMM_AUTO) /* the generic kernel is the slower one where a BLAS works */
+    if (cpu->options.weights == GEN_WEIGHTS_Q8 && cpu->gemm == GEN_GEMM_OPENBLAS)
+        status = gen_fail(err, GEN_ERROR_ARGUMENT,
+                          "OpenBLAS multiplies no weights of 8 bits: use --gemm own");
+    else if (cpu->options.weights == GEN_WEIGHTS_Q8)
+        cpu->gemm = GEN_GEMM_OWN;
+    else if (cpu->gemm ==
+             GEN_GEMM_AUTO) /* the generic kernel is the slower one where a BLAS works */
         cpu->gemm = isa == GEN_CPU_GENERIC && gen_openblas_check() == GEN_OPENBLAS_WORKS
                         ? GEN_GEMM_OPENBLAS
                         : GEN_GEMM_OWN;

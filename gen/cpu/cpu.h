@@ -20,11 +20,17 @@ typedef enum gen_cpu_conv {
     GEN_CONV_EXACT /* direct only: the reference */
 } gen_cpu_conv;
 
+typedef enum gen_cpu_weights {
+    GEN_WEIGHTS_STORED, /* in the type of the file */
+    GEN_WEIGHTS_Q8      /* matrices of linear layers in 8 bits, with a scale for 32 numbers */
+} gen_cpu_weights;
+
 typedef struct gen_cpu_options {
     int num_threads; /* 0: all this process may use */
     gen_cpu_gemm gemm;
     gen_cpu_conv conv;
-    size_t mem_limit; /* bytes, 0: none; arena and transformed weights stay below it */
+    gen_cpu_weights weights; /* Q8 needs the own GEMM */
+    size_t mem_limit;        /* bytes, 0: none; arena and transformed weights stay below it */
 } gen_cpu_options;
 
 /* The CPU backend.  The instruction set is the best the CPU has, or what GEN_CPU asks for

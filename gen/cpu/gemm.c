@@ -35,10 +35,11 @@ static layout plan_layout(const gen_cpu *cpu, int64_t m, int64_t n, int64_t k, g
 {
     const gen_gemm_kernels *kern = cpu->k->gemm;
     const int64_t threads = cpu->num_threads, tiles = divide_up(m, kern->mr);
+    const int64_t unit = dtype == GEN_I8 ? GEN_Q8_BLOCK : GEN_GEMM_UNIT;
     layout l = {0};
     l.num_panels = divide_up(n, panel_width(kern));
     l.num_k_blocks = divide_up(k, kern->max_k);
-    l.k_block = divide_up(divide_up(k, l.num_k_blocks), GEN_GEMM_UNIT) * GEN_GEMM_UNIT;
+    l.k_block = divide_up(divide_up(k, l.num_k_blocks), unit) * unit;
     l.num_k_blocks = divide_up(k, l.k_block);
     l.is_split_by_rows = m >= 384 * threads || l.num_panels < 2 * threads;
     if (l.is_split_by_rows) {
@@ -158,13 +159,17 @@ static void run_panel(const job *j, int64_t panel, int64_t k0, const float *a, i
     const int64_t width = left < panel_width(j->kern)
                               ? divide_up(left, j->kern->vector) * j->kern->vector
                               : panel_width(j->kern);
-    const char *packed =
-        (const char *)g->weights + (size_t)(col * g->k + k0 * width) * gen_dtype_size(g->dtype);
+    const size_t at = g->dtype == GEN_I8
+                          ? gen_q8_size(col, g->k) + gen_q8_size(width, k0)
+                          : (size_t)(col * g->k + k0 * width) * gen_dtype_size(g->dtype);
+    const char *packed = (const char *)g->weights + at;
     const float *b = (const float *)(const void *)packed;
-    if (g->dtype != GEN_F32) {
+    if (g->dtype != GEN_F32)
         b = (float *)(void *)scratch;
+    if (g->dtype == GEN_I8)
+        j->kern->widen_q8((float *)(void *)scratch, packed, (int)width, k);
+    else if (g->dtype != GEN_F32)
         j->kern->widen((float *)(void *)scratch, packed, g->dtype, (size_t)(k * width));
-    }
     for (int64_t i = 0; i < num_tiles && (first_tile + i) * mr < g->m; i++) {
         int64_t row = (first_tile + i) * mr;
         const int64_t end = row + mr < g->m ? row + mr : g->m;
@@ -244,7 +249,7 @@ void gen_gemm_run(gen_cpu *cpu, const gen_gemm *g, const gen_cpu_step *step)
 typedef struct packing {
     const gen_gemm_kernels *kern;
     const char *rows; /* W [n][ci][taps] */
-    size_t size;      /* of an element */
+    gen_dtype dtype, packed_dtype;
     int64_t n, ci, taps;
     char *dst;
 } packing;
@@ -260,10 +265,15 @@ static void pack_panel_task(void *arg, int i, int worker)
     const packing *p = arg;
     const int64_t first = (int64_t)i * panel_width(p->kern), whole = panel_width(p->kern);
     const int64_t padded = columns_padded(p->kern, p->n) - first, rows = p->n - first;
-    const size_t at = (size_t)(first * p->ci * p->taps) * p->size;
+    const size_t size = gen_dtype_size(p->dtype), at = (size_t)(first * p->ci * p->taps) * size;
+    const int num_rows = (int)(rows < whole ? rows : whole);
+    const int width = (int)(padded < whole ? padded : whole);
     (void)worker;
-    p->kern->pack_panel(p->dst + at, p->rows + at, p->size, (int)(rows < whole ? rows : whole),
-                        (int)(padded < whole ? padded : whole), p->ci, p->taps);
+    if (p->packed_dtype == GEN_I8)
+        gen_q8_pack_panel(p->dst + gen_q8_size(first, p->ci), p->rows + at, p->dtype, num_rows,
+                          width, p->ci);
+    else
+        p->kern->pack_panel(p->dst + at, p->rows + at, size, num_rows, width, p->ci, p->taps);
 }
 
 static void free_panels(gen_prepared *self)
@@ -271,11 +281,21 @@ static void free_panels(gen_prepared *self)
     gen_free_aligned(self->data, self->size);
 }
 
+/* The type the weights are packed in.  A matrix with short rows is not worth its scales. */
+static gen_dtype packed_dtype(const gen_cpu *cpu, const gen_tensor *w)
+{
+    return cpu->options.weights == GEN_WEIGHTS_Q8 && w->rank == 2 && w->dims[1] >= GEN_Q8_BLOCK
+               ? GEN_I8
+               : w->weight->dtype;
+}
+
 static size_t packed_size(const gen_cpu *cpu, const gen_tensor *w)
 {
     const int64_t k = gen_tensor_elements(w) / w->dims[0];
-    return (size_t)(columns_padded(cpu->k->gemm, w->dims[0]) * k) *
-           gen_dtype_size(w->weight->dtype);
+    const int64_t columns = columns_padded(cpu->k->gemm, w->dims[0]);
+    const gen_dtype dtype = packed_dtype(cpu, w);
+    return dtype == GEN_I8 ? gen_q8_size(columns, k)
+                           : (size_t)(columns * k) * gen_dtype_size(dtype);
 }
 
 enum { LAYOUT_PANELS = 0x100 }; /* of gen_weight_prepared() */
@@ -288,7 +308,7 @@ void gen_gemm_measure(const gen_cpu *cpu, int64_t m, const gen_tensor *w, bool i
         return;
     }
     const int64_t n = w->dims[0], k = gen_tensor_elements(w) / n;
-    const layout l = plan_layout(cpu, m, n, k, w->weight->dtype);
+    const layout l = plan_layout(cpu, m, n, k, packed_dtype(cpu, w));
     needs->shared += l.is_split_by_rows ? 0 : l.a_size;
     needs->per_worker += l.b_size + (l.is_split_by_rows ? l.a_size : 0);
     needs->weights += packed_size(cpu, w);
@@ -311,7 +331,8 @@ gen_status gen_gemm_prepare(gen_cpu *cpu, const gen_tensor *w, gen_error *err)
     }
     packing p = {.kern = cpu->k->gemm,
                  .rows = weight->data,
-                 .size = gen_dtype_size(weight->dtype),
+                 .dtype = weight->dtype,
+                 .packed_dtype = packed_dtype(cpu, w),
                  .n = w->dims[0],
                  .ci = w->dims[1],
                  .taps = 1,
@@ -330,7 +351,7 @@ void gen_gemm_set_weights(const gen_cpu *cpu, const gen_tensor *w, gen_gemm *g)
 {
     g->n = w->dims[0];
     g->k = gen_tensor_elements(w) / g->n;
-    g->dtype = w->weight->dtype;
+    g->dtype = packed_dtype(cpu, w);
     g->weights = cpu->gemm == GEN_GEMM_OPENBLAS
                      ? gen_openblas_weights(cpu, w)
                      : gen_weight_prepared(w->weight, cpu, LAYOUT_PANELS)->data;

@@ -82,9 +82,11 @@ static gen_status choose_precision(gen_cpu_options *options, const char *name, g
         options->conv = GEN_CONV_AUTO;
     else if (strcmp(name, "f32") == 0)
         options->conv = GEN_CONV_EXACT;
+    else if (strcmp(name, "q8") == 0)
+        options->weights = GEN_WEIGHTS_Q8;
     else
         return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "precision: \"%s\" is not available on the CPU, expected auto or f32",
+                        "precision: \"%s\" is not available on the CPU, expected auto, f32 or q8",
                         name);
     return GEN_OK;
 }

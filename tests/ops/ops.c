@@ -14,6 +14,7 @@ static gen_status open_cpu(gen_backend **out, const ops_config *config, gen_erro
         .num_threads = config->num_threads,
         .gemm = config->use_openblas ? GEN_GEMM_OPENBLAS : GEN_GEMM_OWN,
         .conv = config->use_exact_conv ? GEN_CONV_EXACT : GEN_CONV_AUTO,
+        .weights = config->use_q8 ? GEN_WEIGHTS_Q8 : GEN_WEIGHTS_STORED,
     };
     if (setenv("GEN_CPU", config->level, 1) != 0)
         return GEN_ERROR_MEMORY;
@@ -372,6 +373,7 @@ void ops_check(const char *what, ops_build build, const void *arg, ops_options o
             ops_config config = {.level = *level, .num_threads = 1};
             config.use_openblas = variant & 1;
             config.use_exact_conv = variant & 2;
+            config.use_q8 = options.use_q8;
             if ((config.use_openblas && !options.try_openblas) ||
                 (config.use_exact_conv && !options.try_exact_conv))
                 continue;

@@ -44,6 +44,7 @@ typedef struct ops_config {
     int num_threads;
     bool use_openblas;   /* cpu: --gemm openblas */
     bool use_exact_conv; /* cpu: direct convolution */
+    bool use_q8;         /* cpu: weights in 8 bits */
 } ops_config;
 
 typedef struct ops_backend {
@@ -62,6 +63,7 @@ typedef struct ops_options {
     bool try_openblas;      /* also with the other GEMM */
     bool try_exact_conv;    /* also with direct convolution */
     double exact_tolerance; /* then; 0 means `tolerance` */
+    bool use_q8;            /* with weights in 8 bits, and only so */
     bool is_exact;          /* bits of the f32 rounded reference (copies) */
 } ops_options;
 

@@ -151,6 +151,65 @@ static void stored_weights(void **state)
         }
 }
 
+/* Weights in 8 bits.  Numbers that are whole multiples, up to 127 and reaching it, of a power of
+ * two for every 32 of a row lose nothing. */
+typedef struct q8_case {
+    int64_t rows, k, n;
+    gen_dtype dtype;
+    bool is_random;
+} q8_case;
+
+static float q8_number(const float *random, int64_t row, int64_t i)
+{
+    const int exponent = (int)((row * 7 + i / 32) % 9) - 12;
+    const float whole = i % 32 == row % 32 ? (row & 1 ? -127.0f : 127.0f)
+                                           : fmaxf(-127.0f, fminf(127.0f, roundf(40.0f * *random)));
+    return ldexpf(whole, exponent);
+}
+
+static void build_q8(ops_case *c, const void *arg)
+{
+    const q8_case *p = arg;
+    gen_error err = {0};
+    const size_t count = (size_t)(p->n * p->k);
+    if (p->is_random) {
+        ops_weight(c, "fc.weight", p->dtype, 0.0, 1.0 / sqrt((double)p->k), GEN_DIMS(p->n, p->k));
+    } else if (!gen_weights_find(c->weights, "fc.weight")) {
+        float *values = gen_malloc(count * sizeof *values);
+        assert_non_null(values);
+        ops_random(values, count, "q8");
+        for (size_t i = 0; i < count; i++) {
+            const int64_t row = (int64_t)i / p->k, col = (int64_t)i % p->k;
+            /* A last block shorter than the place of its largest number would be rounded. */
+            values[i] = p->k - col / 32 * 32 < 32 ? 0.0f : q8_number(&values[i], row, col);
+        }
+        EXPECT_OK(gen_weights_add(c->weights, "fc.weight", "test", "fc.weight", GEN_F32,
+                                  GEN_DIMS(p->n, p->k), values, count * sizeof *values, true,
+                                  &err));
+    }
+    gen_tensor *x = ops_input(c, "x", GEN_DIMS(p->rows, p->k));
+    gen_output(c->g, gen_silu(c->g, gen_project(c->g, ops_scope(c, "fc"), x)), "y");
+}
+
+static void eight_bits(void **state)
+{
+    (void)state;
+    static const q8_case exact[] = {{1, 32, 1, GEN_F32, false},      {19, 64, 37, GEN_F32, false},
+                                    {3, 70, 65, GEN_F32, false},     {70, 96, 48, GEN_F32, false},
+                                    {130, 1056, 70, GEN_F32, false}, {900, 544, 33, GEN_F32, false},
+                                    {2, 1280, 640, GEN_F32, false}};
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        ops_check("8 bits, nothing lost", build_q8, &exact[i],
+                  (ops_options){.tolerance = 4e-6, .use_q8 = true});
+    /* Others are off by up to 1/254 of the largest of 32: here 3 / sqrt(k) / 254 each, sqrt(k) of
+     * them in a sum. */
+    static const q8_case rounded[] = {
+        {33, 300, 70, GEN_F16, true}, {5, 1000, 65, GEN_BF16, true}, {12, 45, 17, GEN_F32, true}};
+    for (size_t i = 0; i < sizeof rounded / sizeof *rounded; i++)
+        ops_check("8 bits, rounded", build_q8, &rounded[i],
+                  (ops_options){.tolerance = 0.02, .use_q8 = true});
+}
+
 /* A weight with a number that is not finite is refused, with its name. */
 static void refuses_not_finite(void **state)
 {
@@ -181,6 +240,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(all_sizes),      cmocka_unit_test(all_remainders),
         cmocka_unit_test(large_products), cmocka_unit_test(all_epilogues),
         cmocka_unit_test(stored_weights), cmocka_unit_test(refuses_not_finite),
+        cmocka_unit_test(eight_bits),
     };
     if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
         return 2;

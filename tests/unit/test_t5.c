@@ -216,6 +216,54 @@ static void what_does_not_fit_is_named(void **state)
     gen_weights_free(w);
 }
 
+/* With weights in 8 bits the states are close, but not the same, and a block is smaller. */
+static void eight_bits_are_close_and_small(void **state)
+{
+    (void)state;
+    enum { T = 3, D = 32 };
+    float states[2][T * D];
+    size_t weights[2];
+    for (int q8 = 0; q8 < 2; q8++) {
+        gen_error err = {0};
+        gen_weights *w = open_weights("t5_gated");
+        gen_t5_config config;
+        gen_t5_encoder *e;
+        gen_backend *cpu;
+        gen_plan_stats stats;
+        gen_t5_text text = {.ids = (int32_t[]){7, 8, 1}, .count = T, .states = states[q8]};
+        EXPECT_OK(
+            gen_cpu_open(&cpu,
+                         &(gen_cpu_options){.num_threads = 1,
+                                            .gemm = GEN_GEMM_OWN,
+                                            .weights = q8 ? GEN_WEIGHTS_Q8 : GEN_WEIGHTS_STORED},
+                         &err));
+        EXPECT_OK(gen_t5_config_from_weights(&config, gen_scope_root(w), &err));
+        EXPECT_OK(gen_t5_encoder_new(&e, &config, gen_scope_root(w), cpu, &err));
+        EXPECT_OK(gen_t5_encoder_encode(e, &text, 1, &err));
+        EXPECT_OK(gen_t5_encoder_measure(e, T, &stats, &err));
+        weights[q8] = stats.weights;
+        gen_t5_encoder_free(e);
+        gen_weights_free(w);
+        cpu->fns->close(cpu);
+    }
+    assert_true(expect_close(states[1], states[0], T * D, 0.02, "8 bits") > 1e-5);
+    assert_true(weights[1] < weights[0] / 2);
+}
+
+/* OpenBLAS knows nothing of them. */
+static void eight_bits_need_the_own_product(void **state)
+{
+    (void)state;
+    gen_error err = {0};
+    gen_backend *cpu = NULL;
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_cpu_open(&cpu,
+                                                   &(gen_cpu_options){.num_threads = 1,
+                                                                      .gemm = GEN_GEMM_OPENBLAS,
+                                                                      .weights = GEN_WEIGHTS_Q8},
+                                                   &err));
+    EXPECT_CONTAINS(err.message, "use --gemm own");
+}
+
 /* Every allocation fails once; then all is as if nothing had happened. */
 static void lack_of_memory_is_reported(void **state)
 {
@@ -254,6 +302,8 @@ int main(void)
         cmocka_unit_test(decoders_are_leftovers),
         cmocka_unit_test(bad_configurations_are_refused),
         cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(eight_bits_are_close_and_small),
+        cmocka_unit_test(eight_bits_need_the_own_product),
         cmocka_unit_test(lack_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, open_backend, close_backend);

@@ -254,6 +254,21 @@ static void widen(float *dst, const void *src, gen_dtype dtype, size_t n)
     }
 }
 
+static void widen_q8(float *dst, const void *src, int width, int k)
+{
+    enum { BLOCK = 32 };
+    const char *block = src;
+    for (int first = 0; first < k; first += BLOCK) {
+        const float *scales = (const float *)(const void *)block;
+        const int8_t *from = (const int8_t *)(block + (size_t)width * sizeof *scales);
+        const int rows = k - first < BLOCK ? k - first : BLOCK;
+        for (int r = 0; r < rows; r++, dst += width, from += width)
+            for (int i = 0; i < width; i += VF_WIDTH)
+                vf_store(dst + i, vf_mul(vf_load_i8(from + i), vf_load(scales + i)));
+        block += (size_t)width * (BLOCK + sizeof *scales);
+    }
+}
+
 static void pack_tile(float *dst, const float *const *rows, int num_rows, int k)
 {
     const int whole = k / UNIT, rest = k % UNIT;
@@ -319,6 +334,7 @@ const gen_gemm_kernels GEN_KERNEL(gemm) = {
 #endif
     .pack_panel = pack_panel,
     .widen = widen,
+    .widen_q8 = widen_q8,
     .pack_tile = pack_tile,
     .activate = activate,
 };

@@ -44,6 +44,8 @@ struct gen_gemm_kernels {
                        int64_t taps);
     /* Widens n numbers (F32, F16, BF16); src is aligned to its type. */
     void (*widen)(float *dst, const void *src, gen_dtype dtype, size_t n);
+    /* Widens the first k rows of a panel of 8-bit weights, [k][width]: see gen_q8_pack_panel(). */
+    void (*widen_q8)(float *dst, const void *src, int width, int k);
     /* Packs num_rows (<= mr) rows of k floats as one tile, the last unit filled up with zeros; a
      * row that is NULL is all zeros. */
     void (*pack_tile)(float *dst, const float *const *rows, int num_rows, int k);

@@ -79,6 +79,10 @@ GEN_INLINE vf vf_load_bf16(const uint16_t *p)
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+GEN_INLINE vf vf_load_i8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
 GEN_INLINE vf vf_add(vf a, vf b)
 {
     return _mm512_add_ps(a, b);
@@ -182,6 +186,10 @@ GEN_INLINE vf vf_load_bf16(const uint16_t *p)
 {
     const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+GEN_INLINE vf vf_load_i8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 GEN_INLINE vf vf_add(vf a, vf b)
 {
@@ -288,6 +296,10 @@ GEN_INLINE vf vf_load_f16(const uint16_t *p)
 GEN_INLINE vf vf_load_bf16(const uint16_t *p)
 {
     return gen_bf16_to_f32(*p);
+}
+GEN_INLINE vf vf_load_i8(const int8_t *p)
+{
+    return (float)*p;
 }
 GEN_INLINE vf vf_add(vf a, vf b)
 {
