@@ -270,8 +270,8 @@ static void pack_panel_task(void *arg, int i, int worker)
     const int width = (int)(padded < whole ? padded : whole);
     (void)worker;
     if (p->packed_dtype == GEN_I8)
-        gen_q8_pack_panel(p->dst + gen_q8_size(first, p->ci), p->rows + at, p->dtype, num_rows,
-                          width, p->ci);
+        p->kern->pack_q8(p->dst + gen_q8_size(first, p->ci), p->rows + at, p->dtype, num_rows,
+                         width, p->ci);
     else
         p->kern->pack_panel(p->dst + at, p->rows + at, size, num_rows, width, p->ci, p->taps);
 }

@@ -30,7 +30,7 @@ typedef struct gen_gemm {
     int64_t lda;
     const gen_gemm_source *source;
     const void *weights; /* from gen_gemm_set_weights() */
-    gen_dtype dtype;     /* of them; GEN_I8: in blocks, gen_q8_pack() */
+    gen_dtype dtype;     /* of them; GEN_I8: in blocks of 8 bits */
     float *c;
     int64_t ldc;
     const float *bias;     /* [n] or NULL */
@@ -50,24 +50,6 @@ gen_status gen_gemm_prepare(gen_cpu *cpu, const gen_tensor *w, gen_error *err);
 void gen_gemm_set_weights(const gen_cpu *cpu, const gen_tensor *w, gen_gemm *g);
 /* In the scratch of a step whose needs came from gen_gemm_measure(). */
 void gen_gemm_run(gen_cpu *cpu, const gen_gemm *g, const gen_cpu_step *step);
-
-/* Weights in 8 bits: a panel [k][width] is cut into blocks of 32 k.  A block is [width] scales
- * (f32), then [32][width] whole numbers (-127..127); a weight is the number times the scale of its
- * column. The last block is filled up with zeros. */
-enum { GEN_Q8_BLOCK = 32 };
-
-/* Bytes of k x columns weights. */
-static inline size_t gen_q8_size(int64_t columns, int64_t k)
-{
-    return (size_t)((k + GEN_Q8_BLOCK - 1) / GEN_Q8_BLOCK * columns) *
-           (GEN_Q8_BLOCK + sizeof(float));
-}
-
-/* Packs a panel of `width` columns from num_rows rows [k] of W, whose data may be unaligned; the
- * columns of missing rows are zero.  A scale is the largest magnitude of its block over 127,
- * numbers are rounded to the nearest. */
-void gen_q8_pack_panel(void *dst, const void *w, gen_dtype dtype, int num_rows, int width,
-                       int64_t k);
 
 /* Can an epilogue be done by a gen_gemm?  One activation, and none before a residual. */
 bool gen_gemm_supports(const gen_node *node);

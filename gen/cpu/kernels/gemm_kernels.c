@@ -254,18 +254,63 @@ static void widen(float *dst, const void *src, gen_dtype dtype, size_t n)
     }
 }
 
+/* One column of a block.  Numbers too small for their scale to have an inverse are zero. */
+static void pack_q8_column(float *scale, int8_t *dst, int width, const float *x)
+{
+    enum { LARGEST = 127 };
+    uint32_t largest_bits = 0; /* magnitudes are in the order of their bits */
+    int8_t numbers[GEN_Q8_BLOCK];
+    float largest;
+    for (int i = 0; i < GEN_Q8_BLOCK; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7fffffffu;
+        largest_bits = bits > largest_bits ? bits : largest_bits;
+    }
+    memcpy(&largest, &largest_bits, sizeof largest);
+    const bool is_zero = largest < 1e-30f;
+    const float inverse = is_zero ? 0.0f : (float)LARGEST / largest;
+    *scale = is_zero ? 0.0f : largest / (float)LARGEST;
+    for (int i = 0; i < GEN_Q8_BLOCK; i++) {
+        const float q = x[i] * inverse;
+        numbers[i] = (int8_t)(int32_t)(q + (q < 0 ? -0.5f : 0.5f));
+    }
+    for (int i = 0; i < GEN_Q8_BLOCK; i++)
+        dst[i * width] = numbers[i];
+}
+
+static void pack_q8(void *dst, const void *w, gen_dtype dtype, int num_rows, int width, int64_t k)
+{
+    const size_t size = gen_dtype_size(dtype), row = (size_t)k * size;
+    float x[GEN_Q8_BLOCK], stored[GEN_Q8_BLOCK];
+    for (int64_t first = 0; first < k; first += GEN_Q8_BLOCK) {
+        const size_t count = (size_t)(k - first < GEN_Q8_BLOCK ? k - first : GEN_Q8_BLOCK);
+        float *scales = (float *)(void *)((char *)dst + gen_q8_size(width, first));
+        int8_t *numbers = (int8_t *)(scales + width);
+        for (int col = 0; col < width; col++) {
+            const char *from = (const char *)w + (size_t)col * row + (size_t)first * size;
+            if (col >= num_rows || count < GEN_Q8_BLOCK)
+                memset(x, 0, sizeof x);
+            if (col < num_rows) {
+                memcpy(stored, from, count * size);
+                widen(x, stored, dtype, count);
+            }
+            pack_q8_column(scales + col, numbers + col, width, x);
+        }
+    }
+}
+
 static void widen_q8(float *dst, const void *src, int width, int k)
 {
-    enum { BLOCK = 32 };
     const char *block = src;
-    for (int first = 0; first < k; first += BLOCK) {
+    for (int first = 0; first < k; first += GEN_Q8_BLOCK) {
         const float *scales = (const float *)(const void *)block;
         const int8_t *from = (const int8_t *)(block + (size_t)width * sizeof *scales);
-        const int rows = k - first < BLOCK ? k - first : BLOCK;
+        const int rows = k - first < GEN_Q8_BLOCK ? k - first : GEN_Q8_BLOCK;
         for (int r = 0; r < rows; r++, dst += width, from += width)
             for (int i = 0; i < width; i += VF_WIDTH)
                 vf_store(dst + i, vf_mul(vf_load_i8(from + i), vf_load(scales + i)));
-        block += (size_t)width * (BLOCK + sizeof *scales);
+        block += (size_t)width * (GEN_Q8_BLOCK + sizeof *scales);
     }
 }
 
@@ -334,6 +379,7 @@ const gen_gemm_kernels GEN_KERNEL(gemm) = {
 #endif
     .pack_panel = pack_panel,
     .widen = widen,
+    .pack_q8 = pack_q8,
     .widen_q8 = widen_q8,
     .pack_tile = pack_tile,
     .activate = activate,

@@ -17,6 +17,18 @@ enum {
     GEN_GEMM_MAX_K = 512     /* no k-block is longer */
 };
 
+/* Weights in 8 bits: a panel [k][width] is cut into blocks of 32 k.  A block is [width] scales
+ * (f32), then [32][width] whole numbers (-127..127); a weight is the number times the scale of its
+ * column. The last block is filled up with zeros. */
+enum { GEN_Q8_BLOCK = 32 };
+
+/* Bytes of k x columns weights. */
+static inline size_t gen_q8_size(int64_t columns, int64_t k)
+{
+    return (size_t)((k + GEN_Q8_BLOCK - 1) / GEN_Q8_BLOCK * columns) *
+           (GEN_Q8_BLOCK + sizeof(float));
+}
+
 typedef struct gen_gemm_tile {
     const float *a; /* a packed tile, from its first row to be used */
     const float *b;
@@ -44,7 +56,11 @@ struct gen_gemm_kernels {
                        int64_t taps);
     /* Widens n numbers (F32, F16, BF16); src is aligned to its type. */
     void (*widen)(float *dst, const void *src, gen_dtype dtype, size_t n);
-    /* Widens the first k rows of a panel of 8-bit weights, [k][width]: see gen_q8_pack_panel(). */
+    /* Packs a panel of `width` columns in 8 bits from num_rows rows [k] of W (F32, F16, BF16),
+     * whose data may be unaligned; the columns of missing rows are zero.  A scale is the largest
+     * magnitude of its block over 127, numbers are rounded to the nearest. */
+    void (*pack_q8)(void *dst, const void *w, gen_dtype dtype, int num_rows, int width, int64_t k);
+    /* Widens the first k rows of such a panel: [k][width]. */
     void (*widen_q8)(float *dst, const void *src, int width, int k);
     /* Packs num_rows (<= mr) rows of k floats as one tile, the last unit filled up with zeros; a
      * row that is NULL is all zeros. */
