@@ -12,7 +12,7 @@
 
 typedef struct gen_spm gen_spm;
 
-/* `path` is a directory with spiece.model (or tokenizer.model) or tokenizer.json, or one whose
+/* `path` is a directory with tokenizer.json or spiece.model (or tokenizer.model), or one whose
  * folder tokenizer/ is such, or one of these files.  In a directory with tokenizer_config.json the
  * extra ids of T5 and the special tokens are recognised in texts, as they are with tokenizer.json;
  * of a bare spiece.model all texts are ordinary.

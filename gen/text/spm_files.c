@@ -67,42 +67,66 @@ static gen_status add_special_tokens(gen_spm *spm, const char *config, size_t si
     return status;
 }
 
-/* The files of a directory, in the order of trust. */
-static gen_status open_directory(gen_spm **out, const char *dir, gen_error *err)
+/* tokenizer.json of a directory; *out stays NULL when there is none. */
+static gen_status open_json(gen_spm **out, const char *dir, gen_error *err)
 {
-    static const char *const names[] = {"spiece.model", "tokenizer.model", "tokenizer.json",
-                                        "tokenizer_config.json"};
-    enum { JSON = 2, CONFIG = 3, NUM_FILES = 4 };
-    char *data[NUM_FILES] = {0};
-    size_t size[NUM_FILES] = {0};
-    gen_status status = GEN_OK;
+    char *data;
+    size_t size;
+    GEN_TRY(gen_text_read_in(&data, &size, dir, "tokenizer.json", err));
+    if (!data)
+        return GEN_OK;
+    const gen_status status = gen_spm_parse_json(out, data, size, dir, err);
+    gen_free(data);
+    return status;
+}
+
+/* The same for spiece.model or tokenizer.model, with what tokenizer_config.json adds. */
+static gen_status open_model(gen_spm **out, const char *dir, gen_error *err)
+{
+    char *data, *config = NULL;
+    size_t size, config_size;
     gen_spm *spm = NULL;
-    int found = -1;
-    for (int i = 0; i < NUM_FILES && !status; i++) {
-        if (i < CONFIG && found >= 0)
-            continue;
-        status = gen_text_read_in(&data[i], &size[i], dir, names[i], err);
-        if (!status && data[i] && i < CONFIG)
-            found = i;
-    }
-    if (!status && found < 0)
-        status =
-            gen_fail(err, GEN_ERROR_MODEL,
-                     "%s: no SentencePiece tokenizer, expected spiece.model or tokenizer.json; "
-                     "copy the tokenizer folder of the model here",
-                     dir);
+    GEN_TRY(gen_text_read_in(&data, &size, dir, "spiece.model", err));
+    if (!data)
+        GEN_TRY(gen_text_read_in(&data, &size, dir, "tokenizer.model", err));
+    if (!data)
+        return GEN_OK;
+    gen_status status = gen_spm_parse_model(&spm, data, size, dir, err);
     if (!status)
-        status = found == JSON ? gen_spm_parse_json(&spm, data[JSON], size[JSON], dir, err)
-                               : gen_spm_parse_model(&spm, data[found], size[found], dir, err);
-    if (!status && found != JSON && data[CONFIG])
-        status = add_special_tokens(spm, data[CONFIG], size[CONFIG], err);
-    for (int i = 0; i < NUM_FILES; i++)
-        gen_free(data[i]);
+        status = gen_text_read_in(&config, &config_size, dir, "tokenizer_config.json", err);
+    if (!status && config)
+        status = add_special_tokens(spm, config, config_size, err);
+    gen_free(config);
+    gen_free(data);
     if (status)
         gen_spm_free(spm);
     else
         *out = spm;
     return status;
+}
+
+/* Where both are, other programs read tokenizer.json, and umT5's differs: it knows no bytes.  One
+ * that is of a form not known here may still have its model beside it. */
+static gen_status open_directory(gen_spm **out, const char *dir, gen_error *err)
+{
+    gen_error why = {0};
+    gen_spm *spm = NULL;
+    const gen_status json_status = open_json(&spm, dir, &why);
+    if (!spm && (json_status == GEN_OK || json_status == GEN_ERROR_MODEL))
+        GEN_TRY(open_model(&spm, dir, err));
+    if (spm) {
+        *out = spm;
+        return GEN_OK;
+    }
+    if (json_status) {
+        if (err)
+            *err = why;
+        return json_status;
+    }
+    return gen_fail(err, GEN_ERROR_MODEL,
+                    "%s: no SentencePiece tokenizer, expected spiece.model or tokenizer.json; copy "
+                    "the tokenizer folder of the model here",
+                    dir);
 }
 
 static gen_status open_file(gen_spm **out, const char *path, gen_error *err)

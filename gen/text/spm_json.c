@@ -110,6 +110,20 @@ static gen_status read_added(gen_spm *spm, const json_t *list, gen_error *err)
     return GEN_OK;
 }
 
+/* Metaspace says whether a blank is put in front of a text. */
+static void read_pre_tokenizer(gen_spm *spm, const json_t *json, int depth)
+{
+    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *scheme = json_string_value(json_object_get(json, "prepend_scheme"));
+    const json_t *list = json_object_get(json, "pretokenizers");
+    if (type && !strcmp(type, "Metaspace") &&
+        (json_is_false(json_object_get(json, "add_prefix_space")) ||
+         (scheme && !strcmp(scheme, "never"))))
+        spm->has_dummy_prefix = false;
+    for (size_t i = 0; depth < 4 && i < json_array_size(list); i++)
+        read_pre_tokenizer(spm, json_array_get(list, i), depth + 1);
+}
+
 static gen_status read_json(gen_spm *spm, const gen_json *json, gen_error *err)
 {
     const json_t *model = gen_json_get(json, "model");
@@ -123,6 +137,7 @@ static gen_status read_json(gen_spm *spm, const gen_json *json, gen_error *err)
     GEN_TRY(read_pieces(spm, model, err));
     GEN_TRY(read_added(spm, gen_json_get(json, "added_tokens"), err));
     GEN_TRY(read_normaliser(spm, gen_json_get(json, "normalizer"), 0, err));
+    read_pre_tokenizer(spm, gen_json_get(json, "pre_tokenizer"), 0);
     return gen_spm_finish(spm, err);
 }
 

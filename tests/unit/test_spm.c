@@ -263,6 +263,35 @@ static void bad_json_is_refused(void **state)
     }
 }
 
+/* tokenizer.json counts where both are, unless it is of a form that is not known. */
+static void json_comes_before_the_model(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"model\": {\"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"</s>\", 0], "
+        "[\"c\", -1], [\"a\", -1], [\"t\", -1]]}, \"pre_tokenizer\": {\"type\": "
+        "\"Metaspace\", \"prepend_scheme\": \"never\"}}";
+    static const char other[] = "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}}}";
+    gen_error err = {0};
+    gen_spm *spm;
+    size_t size;
+    char *model = read_file(FIXTURES "spm_t5/spiece.model", &size);
+    write_file("spiece.model", model, size);
+    write_file("tokenizer.json", json, strlen(json));
+    EXPECT_OK(gen_spm_open(&spm, dir.path, &err));
+    expect_ids(spm, "cat", 3, (int32_t[]){2, 3, 4});
+    gen_spm_free(spm);
+    write_file("tokenizer.json", other, strlen(other));
+    EXPECT_OK(gen_spm_open(&spm, dir.path, &err));
+    expect_ids(spm, "cat", 1, (int32_t[]){69});
+    gen_spm_free(spm);
+    remove_file("spiece.model");
+    EXPECT_STATUS(GEN_ERROR_MODEL, gen_spm_open(&spm, dir.path, &err));
+    EXPECT_CONTAINS(err.message, "of type \"WordPiece\", expected Unigram");
+    remove_file("tokenizer.json");
+    free(model);
+}
+
 static void missing_files_are_named(void **state)
 {
     (void)state;
@@ -309,6 +338,7 @@ int main(void)
         cmocka_unit_test(long_texts_keep_their_end),
         cmocka_unit_test(bad_models_are_refused),
         cmocka_unit_test(bad_json_is_refused),
+        cmocka_unit_test(json_comes_before_the_model),
         cmocka_unit_test(missing_files_are_named),
         cmocka_unit_test(lack_of_memory_is_reported),
     };
