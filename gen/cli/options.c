@@ -122,7 +122,7 @@ static const cli_option options[] = {
     {"mem-limit", 0, CLI_BYTES, FIELD(mem_limit), CLI_FOR_IMAGE, false, "SIZE",
      "most memory to use, 2G, 900M; default: all free"},
     {"precision", 0, CLI_CHOICE, FIELD(precision), CLI_FOR_IMAGE, false, "NAME",
-     "auto (default), f32 (plain kernels only) or q8 (linear layers in 8 bits)", 0, 0, precisions},
+     "auto (default), f32 (plain), q8 (8-bit weights)", 0, 0, precisions},
     {"gemm", 0, CLI_CHOICE, FIELD(gemm), CLI_FOR_IMAGE, false, "NAME",
      "matrix products: own or openblas", 0, 0, gemms},
     {"strict", 0, CLI_FLAG, FIELD(strict), CLI_FOR_IMAGE, false, NULL,
