@@ -223,7 +223,7 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
     const gen_scope embed = gen_sub(w, "pos_embed");
     x = gen_conv2d(g, gen_sub(embed, "proj"), x, (gen_conv2d_options){.stride = (int)p});
     x = gen_reshape(g, x, GEN_DIMS(N, grid.height * grid.width, cfg->dim));
-    x = gen_name(g, embed, gen_add(g, x, gen_position_table(g, w, cfg->dim, &grid)));
+    x = gen_name(g, embed, gen_add_positions(g, w, x, &grid));
 
     gen_tensor *first = condition(&m, gen_sub(w, "transformer_blocks.0.norm1.emb"));
     for (int i = 0; i < cfg->num_layers; i++) {

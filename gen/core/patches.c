@@ -42,19 +42,50 @@ void gen_sincos_positions(float *out, int64_t dim, const gen_position_grid *grid
     }
 }
 
-gen_tensor *gen_position_table(gen_graph *g, gen_scope w, int64_t dim,
-                               const gen_position_grid *grid)
+/* The half of the channels that tells the column (axis 0) or the row, of all columns or rows; the
+ * other half is zero.  [length, dim] */
+static float *half_table(int axis, int64_t length, int64_t dim, const gen_position_grid *grid)
+{
+    const gen_position_grid line = {.height = axis ? length : 1,
+                                    .width = axis ? 1 : length,
+                                    .base_height = grid->base_height,
+                                    .base_width = grid->base_width,
+                                    .scale = grid->scale};
+    float *table = gen_calloc((size_t)(length * dim), sizeof *table);
+    if (!table)
+        return NULL;
+    gen_sincos_positions(table, dim, &line);
+    for (int64_t i = 0; i < length; i++)
+        for (int64_t k = 0; k < dim / 2; k++)
+            table[i * dim + (axis ? 0 : dim / 2) + k] = 0;
+    return table;
+}
+
+static gen_tensor *half(gen_graph *g, gen_scope w, int axis, int64_t dim,
+                        const gen_position_grid *grid)
 {
     char name[160];
-    snprintf(name, sizeof name,
-             "positions %" PRId64 "x%" PRId64 " of %" PRId64 "x%" PRId64 " / %.9g, %" PRId64,
-             grid->height, grid->width, grid->base_height, grid->base_width, grid->scale, dim);
+    const int64_t length = axis ? grid->height : grid->width;
+    const int64_t dims[3] = {axis ? length : 1, axis ? 1 : length, dim};
+    snprintf(name, sizeof name, "%s %" PRId64 " of %" PRId64 " / %.9g, %" PRId64,
+             axis ? "rows" : "columns", length, axis ? grid->base_height : grid->base_width,
+             grid->scale, dim);
     gen_tensor *table = gen_constant(g, w, name);
-    if (table)
-        return table;
-    const int64_t rows = grid->height * grid->width;
-    float *values = dim % 4 ? NULL : gen_calloc((size_t)(rows * dim), sizeof *values);
-    if (values)
-        gen_sincos_positions(values, dim, grid);
-    return gen_constant_new(g, w, name, GEN_DIMS(rows, dim), values);
+    return table ? table
+                 : gen_constant_new(g, w, name, 3, dims, half_table(axis, length, dim, grid));
+}
+
+gen_tensor *gen_add_positions(gen_graph *g, gen_scope w, gen_tensor *x,
+                              const gen_position_grid *grid)
+{
+    if (x->is_poisoned)
+        return x;
+    const int64_t N = x->dims[0], T = x->dims[1], D = x->dims[2];
+    if (D % 4)
+        return gen_graph_fail(g, x->name, GEN_ERROR_MODEL,
+                              "positions of width %" PRId64 ", expected a multiple of 4", D);
+    x = gen_reshape(g, x, GEN_DIMS(N, grid->height, grid->width, D));
+    x = gen_add(g, x, half(g, w, 0, D, grid));
+    x = gen_add(g, x, half(g, w, 1, D, grid));
+    return gen_reshape(g, x, GEN_DIMS(N, T, D));
 }

@@ -23,8 +23,9 @@ typedef struct gen_position_grid {
  * 10000^(4i/dim), dim/4 frequencies each.  out [height*width, dim]; dim is a multiple of 4. */
 void gen_sincos_positions(float *out, int64_t dim, const gen_position_grid *grid);
 
-/* The same as a constant [height*width, dim] of the network at w. */
-gen_tensor *gen_position_table(gen_graph *g, gen_scope w, int64_t dim,
-                               const gen_position_grid *grid);
+/* x [N,height*width,dim] plus these positions.  Of the network at w only the height + width rows
+ * that differ are kept as constants. */
+gen_tensor *gen_add_positions(gen_graph *g, gen_scope w, gen_tensor *x,
+                              const gen_position_grid *grid);
 
 #endif
