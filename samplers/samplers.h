@@ -312,8 +312,11 @@ struct gen_scheduler_config {
     int original_inference_steps; /* lcm, tcd */
     double timestep_scaling;      /* lcm */
 
-    double eta;     /* ddim, tcd, ancestral: share of fresh noise */
-    double s_noise; /* factor on fresh noise; the noise scale of a bridge */
+    double eta;            /* ddim, tcd, ancestral: share of fresh noise */
+    double s_noise;        /* factor on fresh noise; the noise scale of a bridge */
+    double s_churn;        /* euler, heun: noise added before the steps, 0 none (EDM, alg. 2) */
+    double s_tmin, s_tmax; /*   only where s_tmin <= kappa <= s_tmax; s_tmax 0: without limit */
+    int jump_length, jump_n_sample; /* repaint: how far and how often it goes back */
 };
 
 /* The defaults of a class; NULL or "": a file without configuration, sampled as other programs do
@@ -359,6 +362,7 @@ typedef struct gen_sampler_info {
     const char *purpose;
     bool is_stochastic; /* draws noise in its steps (by default) */
     bool inverts;       /* walks from clean latents to their noise */
+    bool needs_mask;    /* repaints what a mask leaves open: gen_solve_params.inpaint */
 } gen_sampler_info;
 
 /* Case, spaces, '-' and '_' do not matter.  NULL when unknown. */
@@ -387,6 +391,8 @@ typedef struct gen_step {
         to;      /* in the sampler's coordinates; from of a step need not be the previous to */
     double time; /* what the network is told at `from` */
     gen_level through; /* tcd: the level its deterministic part goes to; else `to` */
+    gen_level raised;  /* churn: noise is added up to this level first; both 0: no churn */
+    double raised_time;
 } gen_step;
 
 typedef struct gen_schedule {
@@ -480,6 +486,13 @@ void gen_windows_at(const gen_windows *windows, int k, int *first, int *num);
  * merging D serves every solver).  Borrows both.  Errors: ARGUMENT, MEMORY. */
 gen_status gen_windows_new(gen_denoiser **out, const gen_denoiser *inner, const gen_denoiser *tail,
                            const gen_windows *windows, gen_error *err);
+/* The noise of FreeNoise (Qiu et al. 2023, sec. 3.1): the frames behind the first window become the
+ * frames a window before them, in another order within each stride.  noise [num_frames][frame_size]
+ * is changed in place; the orders are drawn from rng. */
+void gen_windows_reuse_noise(const gen_windows *windows, gen_rng *rng, float *noise);
+/* How much each frame of a window counts where windows are averaged (the same, sec. 3.2): 1, 2, 3,
+ * 2, 1. */
+void gen_windows_pyramid(int window, double *weights);
 /* Finished clips: the first `overlap` frames of next [..][frame_size] fade in over the last ones of
  * previous [overlap][frame_size]. */
 void gen_windows_crossfade(float *next, const float *previous, int overlap, size_t frame_size);
@@ -552,7 +565,8 @@ typedef struct gen_solve_params {
     /* What the network said about the variance of its last answer [denoiser->n]: it fills this
      * while it is asked.  Only for configurations that learn it. */
     const float *variance;
-    int num_samples; /* pictures side by side in x; 0 counts as 1 */
+    const gen_inpaint *inpaint; /* repaint: what is known, and where */
+    int num_samples;            /* pictures side by side in x; 0 counts as 1 */
     /* After each step; a status other than OK stops (CANCELLED, with err filled). May be NULL. */
     gen_status (*on_step)(void *self, const gen_step_report *report, gen_error *err);
     void *on_step_self;

@@ -190,13 +190,30 @@ static double start_scale(const gen_schedule *s, const gen_grid *g, const gen_sc
     return c->timestep_spacing == GEN_SPACING_LEADING ? hypot(g->kappa[0], 1) : g->kappa[0];
 }
 
+/* Churn adds noise up to kappa^ = kappa (1 + gamma), gamma = min(s_churn / n, sqrt 2 - 1), between
+ * s_tmin and s_tmax (Karras et al. 2022, alg. 2). */
+static void raise_level(const gen_schedule_request *r, int n, gen_process process, double kappa,
+                        gen_step *step)
+{
+    const gen_scheduler_config *c = r->config;
+    const bool is_in = kappa >= c->s_tmin && (c->s_tmax <= 0 || kappa <= c->s_tmax);
+    if (!(c->s_churn > 0) || !is_in || isinf(kappa))
+        return;
+    double high = kappa * (1 + fmin(c->s_churn / n, sqrt(2) - 1));
+    step->raised = gen_process_level(process, high);
+    gen_grid one = {.n = 1, .kappa = &high, .time = &step->raised_time};
+    gen_grid_set(r, &one, 0, c->process == GEN_PROCESS_FLOW ? high / (1 + high) : high);
+}
+
 /* The steps of DDIM inversion: upward, each told the time of its noisier end. */
 static void invert(gen_step *steps, int n)
 {
     for (int i = 0, k = n - 1; i <= k; i++, k--) {
         const gen_step low = steps[k], high = steps[i];
-        steps[i] = (gen_step){low.to, low.from, low.time, low.from};
-        steps[k] = (gen_step){high.to, high.from, high.time, high.from};
+        steps[i] =
+            (gen_step){.from = low.to, .to = low.from, .time = low.time, .through = low.from};
+        steps[k] =
+            (gen_step){.from = high.to, .to = high.from, .time = high.time, .through = high.from};
     }
 }
 
@@ -215,11 +232,14 @@ static gen_status build(gen_schedule **out, const gen_schedule_request *r, const
     s->process = sampler->prefers_ve && trained == GEN_PROCESS_VP && isfinite(g->kappa[0])
                      ? GEN_PROCESS_VE
                      : trained;
-    for (int i = 0; i < g->n; i++)
+    for (int i = 0; i < g->n; i++) {
         steps[i] = (gen_step){.from = gen_process_level(s->process, g->kappa[i]),
                               .to = gen_process_level(s->process, next_kappa(r, g, i)),
                               .time = g->time[i],
                               .through = gen_process_level(s->process, through_kappa(r, g, i))};
+        if (sampler->churns)
+            raise_level(r, g->n, s->process, g->kappa[i], &steps[i]);
+    }
     s->init_scale = start_scale(s, g, r->config);
     s->has_strength = r->params->strength > 0 && strcmp(name, "lcm") == 0;
     s->rises = sampler->info.inverts;

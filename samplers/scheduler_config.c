@@ -42,6 +42,8 @@ static const gen_scheduler_config COMMON = {
     .timestep_scaling = 10,
     .s_noise = 1,
     .skips_runge_kutta = true,
+    .jump_length = 10,
+    .jump_n_sample = 10,
 };
 
 static void stable_diffusion_betas(gen_scheduler_config *c)
@@ -198,6 +200,7 @@ static const struct {
     {"FlowMatchEulerDiscreteScheduler", "euler", flow},
     {"FlowMatchHeunDiscreteScheduler", "heun", flow},
     {"TCDScheduler", "tcd", tcd},
+    {"RePaintScheduler", "repaint", clips},
     {"EDMEulerScheduler", "euler", edm},
     {"EDMDPMSolverMultistepScheduler", "dpmpp_2m", edm},
     {"CMStochasticIterativeScheduler", "cm", consistency},
@@ -296,6 +299,11 @@ static const struct {
     {"eta", FIELD(eta), false, 0, 1e9},
     {"s_noise", FIELD(s_noise), false, 0, 1e9},
     {"noise_scale", FIELD(s_noise), false, 0, 1e9},
+    {"s_churn", FIELD(s_churn), false, 0, 1e9},
+    {"s_tmin", FIELD(s_tmin), false, 0, 1e9},
+    {"s_tmax", FIELD(s_tmax), false, 0, 1e9},
+    {"jump_length", FIELD(jump_length), true, 1, 100000},
+    {"jump_n_sample", FIELD(jump_n_sample), true, 1, 100000},
 };
 
 static const struct {

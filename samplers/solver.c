@@ -146,6 +146,24 @@ gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err)
     return noise->draw(noise->self, z, s->n, err);
 }
 
+/* Karras et al. 2022, alg. 2: y^ = y + sqrt(kappa^^2 - kappa^2) s_noise z in y = x / alpha. */
+gen_status gen_solver_churn(const gen_solver *s, int i, float *x, float *noise, gen_level *from,
+                            double *time, gen_error *err)
+{
+    const gen_level start = s->steps[i].from, to = s->steps[i].raised;
+    *from = start;
+    *time = s->steps[i].time;
+    if (to.sigma <= 0)
+        return GEN_OK;
+    const double low = gen_level_kappa(start), high = gen_level_kappa(to);
+    *from = to;
+    *time = s->steps[i].raised_time;
+    GEN_TRY(gen_solver_draw(s, noise, err));
+    const double fresh = to.alpha * sqrt(high * high - low * low) * s->config->s_noise;
+    gen_combine(x, s->n, 2, (double[]){to.alpha / start.alpha, fresh}, (const float *[]){x, noise});
+    return GEN_OK;
+}
+
 static gen_status check_finite(const char *what, const float *v, size_t n, int step, int num_steps,
                                gen_error *err)
 {
@@ -222,6 +240,10 @@ static gen_status check_run(const gen_sampler *sampler, const gen_solve_params *
     if (p->schedule->num_steps < 1 || p->denoiser->n == 0 || p->denoiser->n % (size_t)samples != 0)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "%d steps on %zu latents of %d samples",
                         p->schedule->num_steps, p->denoiser->n, samples);
+    if (sampler->info.needs_mask && !p->inpaint)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "sampler %s repaints a part of a picture, and no mask is given",
+                        sampler->info.name);
     return gen_sampler_check_start(sampler, p->schedule->process,
                                    gen_level_kappa(p->schedule->steps[0].from), err);
 }

@@ -34,6 +34,7 @@ struct gen_sampler {
     bool needs_finite_kappa; /* uses lambda at the first step */
     bool is_straight;        /* uses slopes in straight coordinates: finite kappa but for flow */
     bool has_noise_form;     /* works on eps where the configuration predicts noise */
+    bool churns;             /* may add noise before a step: gen_solver_churn() */
     /* Why it cannot run under a configuration; NULL when it can.  May be NULL. */
     const char *(*refuse)(const gen_scheduler_config *config);
     int history;     /* earlier denoised latents a row uses: 0..2 */
@@ -72,6 +73,10 @@ void gen_solver_slope(const gen_solver *s, gen_level level, const float *x, cons
                       float *slope);
 /* The level as the noise form sees it: alpha and sigma change places. */
 gen_level gen_solver_level(const gen_solver *s, gen_level level);
+/* Adds the noise of churn before step i, if there is any, and says where the step then starts.
+ * `noise` [n] is scratch. */
+gen_status gen_solver_churn(const gen_solver *s, int i, float *x, float *noise, gen_level *from,
+                            double *time, gen_error *err);
 gen_status gen_solver_draw(const gen_solver *s, float *z, gen_error *err);
 /* Ends step i: checks that all is finite, and reports. */
 gen_status gen_solver_step_done(const gen_solver *s, int i, const float *x, const float *denoised,

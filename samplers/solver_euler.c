@@ -1,5 +1,5 @@
 /* solver_euler.c - Euler's method on the probability flow ODE, in whatever coordinates the schedule
- * is (Karras et al. 2022, alg. 1 without churn; Liu et al. 2022 for rectified flow). */
+ * is (Karras et al. 2022, alg. 2 without its correction; Liu et al. 2022 for rectified flow). */
 #include "samplers/solver.h"
 
 /* x' = x + (sigma' - sigma) (x - D) / sigma, in f32 in this order.  From sigma = 4096 (zero
@@ -17,9 +17,9 @@ void gen_euler_ve(float *x, const float *denoised, size_t n, double from, double
 
 /* Elsewhere, with eps fixed over the step, x' = alpha' D + sigma' (x - alpha D) / sigma; for flow
  * that is x' = x + (tau' - tau) v with v = (x - D) / tau. */
-static void euler_step(const gen_solver *s, int i, float *x, const float *denoised)
+static void euler_step(const gen_solver *s, gen_level from, gen_level to, float *x,
+                       const float *denoised)
 {
-    const gen_level from = s->steps[i].from, to = s->steps[i].to;
     const double keep = to.sigma / from.sigma;
     if (s->params->schedule->process == GEN_PROCESS_VE)
         gen_euler_ve(x, denoised, s->n, from.sigma, to.sigma);
@@ -45,11 +45,14 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
     float *denoised = gen_solver_buffer(s, 0);
     for (int i = 0; i < s->num_steps; i++) {
         const gen_step *step = &s->steps[i];
-        GEN_TRY(gen_solver_denoise(s, i, step->from, step->time, x, denoised, NULL, err));
+        gen_level from;
+        double time;
+        GEN_TRY(gen_solver_churn(s, i, x, denoised, &from, &time, err));
+        GEN_TRY(gen_solver_denoise(s, i, from, time, x, denoised, NULL, err));
         if (s->config->stochastic_sampling)
             GEN_TRY(renew_noise(s, i, x, denoised, err));
         else
-            euler_step(s, i, x, denoised);
+            euler_step(s, from, step->to, x, denoised);
         GEN_TRY(gen_solver_step_done(s, i, x, denoised, err));
     }
     return GEN_OK;
@@ -65,6 +68,7 @@ const gen_sampler gen_sampler_euler = {
     .serves = GEN_SERVES(GEN_NETWORK_MEAN) | GEN_SERVES(GEN_NETWORK_CONSISTENCY),
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
+    .churns = true,
     .num_buffers = 2,
     .solve = solve,
 };

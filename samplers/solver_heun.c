@@ -1,4 +1,4 @@
-/* solver_heun.c - Heun's second-order method (Karras et al. 2022, alg. 1 without churn). */
+/* solver_heun.c - Heun's second-order method (Karras et al. 2022, alg. 2). */
 #include "samplers/solver.h"
 
 #include <string.h>
@@ -13,8 +13,11 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
     float *predicted = gen_solver_buffer(s, 2);
     for (int i = 0; i < s->num_steps; i++) {
         const gen_step *step = &s->steps[i];
-        const gen_level from = step->from, to = step->to;
-        GEN_TRY(gen_solver_denoise(s, i, from, step->time, x, first, NULL, err));
+        const gen_level to = step->to;
+        gen_level from;
+        double time;
+        GEN_TRY(gen_solver_churn(s, i, x, predicted, &from, &time, err));
+        GEN_TRY(gen_solver_denoise(s, i, from, time, x, first, NULL, err));
         const double keep = to.sigma / from.sigma;
         gen_combine(predicted, s->n, 2, (double[]){keep, to.alpha - from.alpha * keep},
                     (const float *[]){x, first});
@@ -44,6 +47,7 @@ const gen_sampler gen_sampler_heun = {
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
     .is_straight = true,
+    .churns = true,
     .num_buffers = 3,
     .solve = solve,
 };

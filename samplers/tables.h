@@ -19,6 +19,7 @@
     ROW(ddpm)                                                                                      \
     ROW(lcm)                                                                                       \
     ROW(pndm)                                                                                      \
+    ROW(repaint)                                                                                   \
     ROW(lms)                                                                                       \
     ROW(tcd)                                                                                       \
     ROW(cm)                                                                                        \

@@ -27,6 +27,32 @@ static double fade(int i, int overlap)
     return overlap > 1 ? (double)i / (overlap - 1) : 0;
 }
 
+void gen_windows_reuse_noise(const gen_windows *w, gen_rng *rng, float *noise)
+{
+    const int stride = w->window - w->overlap;
+    for (int first = w->window; first < w->num_frames; first += stride) {
+        const int num = w->num_frames - first < stride ? w->num_frames - first : stride;
+        float *to = noise + (size_t)first * w->frame_size;
+        memcpy(to, noise + (size_t)(first - w->window) * w->frame_size,
+               (size_t)num * w->frame_size * sizeof *to);
+        for (int i = num - 1; i > 0; i--) {
+            int64_t k;
+            gen_rng_integers(rng, 0, i + 1, &k, 1);
+            for (size_t j = 0; j < w->frame_size; j++) {
+                const float kept = to[(size_t)i * w->frame_size + j];
+                to[(size_t)i * w->frame_size + j] = to[(size_t)k * w->frame_size + j];
+                to[(size_t)k * w->frame_size + j] = kept;
+            }
+        }
+    }
+}
+
+void gen_windows_pyramid(int window, double *weights)
+{
+    for (int i = 0; i < window; i++)
+        weights[i] = 1 + (i < window - 1 - i ? i : window - 1 - i);
+}
+
 typedef struct windows {
     gen_denoiser base;
     gen_windows params;

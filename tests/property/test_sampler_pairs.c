@@ -251,6 +251,166 @@ static void ddpm_is_ddim_with_eta_one(void **state)
     expect_close(a, b, 3, 1e-5, "ddim");
 }
 
+/* ---- churn and repainting
+ * ------------------------------------------------------------------------ */
+
+/* EDM's stochastic sampler written out (Karras et al. 2022, alg. 2). */
+static double edm_by_hand(const double *sigmas, int num, double churn, double low, double high,
+                          double s_noise, bool is_heun, double x, const double *z)
+{
+    for (int i = 0; i < num; i++) {
+        const double t = sigmas[i], next = i + 1 < num ? sigmas[i + 1] : 0;
+        const double gamma = t >= low && t <= high ? fmin(churn / num, sqrt(2) - 1) : 0;
+        const double raised = t * (1 + gamma);
+        if (gamma > 0)
+            x += sqrt(raised * raised - t * t) * s_noise * *z++;
+        const gen_point at = {.level = {1, raised}}, then = {.level = {1, next}};
+        gen_denoiser one = {.n = 1};
+        float in = (float)x, out;
+        EXPECT_OK(toy_denoise(&one, &in, &at, &out, &err));
+        const double slope = (x - out) / raised;
+        const double ahead = x + (next - raised) * slope;
+        if (!is_heun || next == 0) {
+            x = ahead;
+            continue;
+        }
+        in = (float)ahead;
+        EXPECT_OK(toy_denoise(&one, &in, &then, &out, &err));
+        x += (next - raised) * (slope + (ahead - out) / next) / 2;
+    }
+    return x;
+}
+
+static void churn_is_that_of_edm(void **state)
+{
+    static const double sigmas[] = {10, 3, 1, 0.3, 0.1};
+    static const float z[] = {0.3f, -1.2f, 0.8f, 0.1f, -0.4f};
+    static const double zd[] = {0.3f, -1.2f, 0.8f, 0.1f, -0.4f};
+    gen_scheduler_config c = config_of("EDMEulerScheduler");
+    (void)state;
+    c.s_churn = 1.5;
+    c.s_tmin = 0.2;
+    c.s_tmax = 5;
+    c.s_noise = 1.003;
+    for (int k = 0; k < 2; k++) {
+        gen_schedule *s;
+        toy_noise noise = {.z = z, .num = 5};
+        toy_record record;
+        const gen_sampler *sampler = gen_sampler_find(k ? "heun" : "euler");
+        EXPECT_OK(gen_schedule_new(
+            &s, &c, &(gen_schedule_params){.sampler = sampler, .sigmas = sigmas, .num_sigmas = 5},
+            &err));
+        EXPECT_OK(toy_solve(sampler, toy_denoise, s, &c, 12, &noise, &record, &err));
+        const double expected = edm_by_hand(sigmas, 5, 1.5, 0.2, 5, 1.003, k, 12, zd);
+        EXPECT_BETWEEN(record.x[4], expected - 2e-5, expected + 2e-5);
+        assert_int_equal(noise.drawn, 3); /* 3, 1 and 0.3 lie between */
+        EXPECT_BETWEEN(s->steps[1].raised_time, log(3 * 1.3) / 4 - 1e-12, log(3 * 1.3) / 4 + 1e-12);
+        gen_schedule_free(s);
+    }
+}
+
+/* Fresh noise in every process leaves the distribution what it is. */
+static void churn_reaches_the_data(void **state)
+{
+    static const char *const classes[] = {"EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler",
+                                          ""};
+    static const char *const schedules[] = {"karras", "karras", "karras"};
+    float *x = malloc(NUM * sizeof *x);
+    (void)state;
+    assert_non_null(x);
+    for (int k = 0; k < 6; k++) {
+        gen_scheduler_config c = config_of(classes[k % 3]);
+        const gen_sampler *sampler = gen_sampler_find(k < 3 ? "euler" : "heun");
+        gen_denoiser toy = {.n = NUM, .denoise = toy_denoise};
+        gen_schedule *s;
+        gen_rng rng;
+        toy.self = &toy;
+        c.s_churn = k < 3 ? 4 : 40;
+        c.sigma_min = c.process == GEN_PROCESS_FLOW ? 0.01 : 0.02;
+        c.sigma_max = c.process == GEN_PROCESS_FLOW ? 0.95 : 14;
+        EXPECT_OK(gen_schedule_new(&s, &c,
+                                   &(gen_schedule_params){.sampler = sampler,
+                                                          .schedule = schedules[k % 3],
+                                                          .num_steps = 200},
+                                   &err));
+        const gen_level from = s->steps[0].from;
+        gen_rng_init(&rng, GEN_RNG_GEN, 5);
+        gen_rng_normal(&rng, x, NUM);
+        for (int i = 0; i < NUM; i++)
+            x[i] =
+                (float)(from.alpha * TOY_MU + x[i] * sqrt(from.alpha * from.alpha * TOY_VARIANCE +
+                                                          from.sigma * from.sigma));
+        const gen_solve_params p = {
+            .denoiser = &toy, .schedule = s, .config = &c, .noise = {&rng, draw}};
+        EXPECT_OK(gen_solve(sampler, &p, x, &err));
+        check_moments(x, TOY_MU, TOY_VARIANCE, k < 3 ? 0.03 : 0.02);
+        gen_schedule_free(s);
+    }
+    free(x);
+}
+
+typedef struct counted {
+    gen_denoiser base;
+    int calls;
+} counted;
+
+static gen_status count_and_denoise(void *self, const float *x, const gen_point *at, float *out,
+                                    gen_error *e)
+{
+    counted *c = self;
+    c->calls++;
+    return toy_denoise(&c->base, x, at, out, e);
+}
+
+/* What the mask keeps is kept to the bit, what it leaves open has the data's distribution, and the
+ * walk back and forth costs what the help says. */
+static void repainting(void **state)
+{
+    gen_scheduler_config c = config_of("RePaintScheduler");
+    counted toy = {.base = {.n = NUM, .denoise = count_and_denoise}};
+    float *x = malloc(NUM * sizeof *x), *known = malloc(NUM * sizeof *x);
+    float *mask = malloc(NUM * sizeof *x);
+    const gen_sampler *sampler = gen_sampler_find("repaint");
+    gen_schedule *s;
+    gen_rng rng;
+    (void)state;
+    assert_true(x && known && mask);
+    toy.base.self = &toy;
+    c.clip_sample = false;
+    c.eta = 1;
+    for (int i = 0; i < NUM; i++) {
+        mask[i] = (float)(i % 2);
+        known[i] = (float)(i % 5);
+    }
+    gen_rng_init(&rng, GEN_RNG_GEN, 8);
+    gen_rng_normal(&rng, x, NUM);
+    EXPECT_OK(gen_schedule_new(&s, &c, &(gen_schedule_params){.sampler = sampler, .num_steps = 100},
+                               &err));
+    const gen_inpaint inpaint = {.latents = known, .mask = mask, .channels = 1};
+    gen_solve_params p = {
+        .denoiser = &toy.base, .schedule = s, .config = &c, .noise = {&rng, draw}};
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_solve(sampler, &p, x, &err));
+    EXPECT_CONTAINS(err.message, "no mask is given");
+    p.inpaint = &inpaint;
+    EXPECT_OK(gen_solve(sampler, &p, x, &err));
+    assert_int_equal(toy.calls, 10 * 100 - 90);
+    double mean = 0, variance = 0;
+    for (int i = 0; i < NUM; i++) {
+        if (i % 2 == 0)
+            assert_true(x[i] == known[i]);
+        else
+            mean += x[i] / (NUM / 2.0);
+    }
+    for (int i = 1; i < NUM; i += 2)
+        variance += (x[i] - mean) * (x[i] - mean) / (NUM / 2.0);
+    EXPECT_BETWEEN(mean, TOY_MU - 0.015, TOY_MU + 0.015);
+    EXPECT_BETWEEN(variance, 0.8 * TOY_VARIANCE, 1.1 * TOY_VARIANCE);
+    gen_schedule_free(s);
+    free(x);
+    free(known);
+    free(mask);
+}
+
 /* ---- who can run whom --------------------------------------------------------------------------
  */
 
@@ -405,6 +565,9 @@ int main(void)
         cmocka_unit_test(bridges_reach_the_target),
         cmocka_unit_test(learned_variance_has_the_fixed_ones_as_ends),
         cmocka_unit_test(ddpm_is_ddim_with_eta_one),
+        cmocka_unit_test(churn_is_that_of_edm),
+        cmocka_unit_test(churn_reaches_the_data),
+        cmocka_unit_test(repainting),
         cmocka_unit_test(nonsense_is_refused_with_the_reason),
         cmocka_unit_test(a_strength_of_an_inversion),
         cmocka_unit_test(tcd_runs_on_flow),
