@@ -371,6 +371,17 @@ struct gen_generate_params {
     /* Class-conditional models: the number of a class, or its name where the model has names; they
      * also take the prompt for such a name.  NULL: none, any class is drawn. */
     const char *class_label;
+
+    /* Euler and Heun: noise added before the steps (EDM); 0: none.  In levels sigma / alpha from
+     * s_tmin to s_tmax; s_tmax 0: without limit. */
+    double s_churn, s_tmin, s_tmax;
+    int guidance_is_dynamic;   /* not 0: the scale falls to its half over the run (EchoMimicV3) */
+    double guidance_skip_last; /* 0..1: share of the last steps without guidance */
+    int guided_channels;       /* of the latents, the first that are guided (DiT's code: 3 of 4);
+                                  0: the model's own, less than 0: all */
+    /* As A1111: the starting noise of another size, pixels, in the middle of this picture's. */
+    int seed_resize_width, seed_resize_height;
+    int64_t noise_seed_delta; /* noise of the steps follows seed + this, if it is not 0 */
 };
 #define GEN_GENERATE_PARAMS(...)                                                                   \
     ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})

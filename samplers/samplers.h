@@ -362,6 +362,7 @@ typedef struct gen_sampler_info {
     const char *purpose;
     bool is_stochastic; /* draws noise in its steps (by default) */
     bool inverts;       /* walks from clean latents to their noise */
+    bool churns;        /* euler, heun: can add noise before its steps */
     bool needs_mask;    /* repaints what a mask leaves open: gen_solve_params.inpaint */
 } gen_sampler_info;
 

@@ -237,7 +237,7 @@ static gen_status build(gen_schedule **out, const gen_schedule_request *r, const
                               .to = gen_process_level(s->process, next_kappa(r, g, i)),
                               .time = g->time[i],
                               .through = gen_process_level(s->process, through_kappa(r, g, i))};
-        if (sampler->churns)
+        if (sampler->info.churns)
             raise_level(r, g->n, s->process, g->kappa[i], &steps[i]);
     }
     s->init_scale = start_scale(s, g, r->config);

@@ -34,7 +34,6 @@ struct gen_sampler {
     bool needs_finite_kappa; /* uses lambda at the first step */
     bool is_straight;        /* uses slopes in straight coordinates: finite kappa but for flow */
     bool has_noise_form;     /* works on eps where the configuration predicts noise */
-    bool churns;             /* may add noise before a step: gen_solver_churn() */
     /* Why it cannot run under a configuration; NULL when it can.  May be NULL. */
     const char *(*refuse)(const gen_scheduler_config *config);
     int history;     /* earlier denoised latents a row uses: 0..2 */

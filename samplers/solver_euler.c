@@ -64,11 +64,11 @@ const gen_sampler gen_sampler_euler = {
                         "EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler",
              .paper = "Karras et al. 2022, Elucidating the Design Space; flow: Liu et al. 2022",
              .calls = "n",
-             .purpose = "any model, 20 to 30 steps; rCM without fresh noise (ODE)"},
+             .purpose = "any model, 20 to 30 steps; rCM without fresh noise (ODE)",
+             .churns = true},
     .serves = GEN_SERVES(GEN_NETWORK_MEAN) | GEN_SERVES(GEN_NETWORK_CONSISTENCY),
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
-    .churns = true,
     .num_buffers = 2,
     .solve = solve,
 };

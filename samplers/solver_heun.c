@@ -43,11 +43,11 @@ const gen_sampler gen_sampler_heun = {
                         "FlowMatchHeunDiscreteScheduler",
              .paper = "Karras et al. 2022, Elucidating the Design Space",
              .calls = "2n-1",
-             .purpose = "any model, 10 to 20 steps; accurate"},
+             .purpose = "any model, 10 to 20 steps; accurate",
+             .churns = true},
     .rule = GEN_RULE_SIGMAS,
     .prefers_ve = true,
     .is_straight = true,
-    .churns = true,
     .num_buffers = 3,
     .solve = solve,
 };

@@ -127,9 +127,12 @@ typedef struct cli_settings {
     int width, height, steps, batch_count, threads, clip_skip, quality;
     int zero_init; /* less than 0: not given */
     double eta;    /* less than 0: not given */
-    double cfg, s_noise, shift;
+    double cfg, s_noise, s_churn, s_tmin, s_tmax, shift;
     double guidance_rescale, apg_momentum, apg_norm, apg_parallel;
-    double variation_strength;
+    double variation_strength, guidance_skip_last;
+    int guided_channels, seed_resize_width, seed_resize_height;
+    bool guidance_dynamic;
+    int64_t noise_seed_delta;
     cli_interval guidance_interval;
     cli_numbers sigmas, timesteps;
     cli_seeds seeds, variation_seeds;

@@ -431,7 +431,16 @@ static void set_sampling(gen_generate_params *p, const cli_settings *s)
     p->timesteps = s->timesteps.count ? s->timesteps.values : NULL;
     p->num_timesteps = (size_t)s->timesteps.count;
     p->s_noise = s->s_noise;
+    p->s_churn = s->s_churn;
+    p->s_tmin = s->s_tmin;
+    p->s_tmax = s->s_tmax;
     p->flow_shift = s->shift;
+    p->guidance_is_dynamic = s->guidance_dynamic;
+    p->guidance_skip_last = s->guidance_skip_last;
+    p->guided_channels = s->guided_channels;
+    p->seed_resize_width = s->seed_resize_width;
+    p->seed_resize_height = s->seed_resize_height;
+    p->noise_seed_delta = s->noise_seed_delta;
     p->prediction_type = s->prediction;
     p->guidance = s->guidance ? s->guidance : s->cfg_zero ? "cfg_zero" : NULL;
     p->guidance_rescale = s->guidance_rescale;
@@ -456,6 +465,12 @@ static gen_status check_sampling(const cli_settings *s, gen_error *err)
     if (s->cfg_zero && s->guidance)
         return cli_fail(err, GEN_ERROR_ARGUMENT, "--cfg-zero and --guidance %s contradict",
                         s->guidance);
+    if ((s->s_tmin > 0 || s->s_tmax > 0) && s->s_churn == 0)
+        return cli_fail(err, GEN_ERROR_ARGUMENT,
+                        "--s-tmin and --s-tmax have no effect without --s-churn");
+    if (!s->seed_resize_width != !s->seed_resize_height)
+        return cli_fail(err, GEN_ERROR_ARGUMENT,
+                        "--seed-resize-width and --seed-resize-height belong together");
     if (s->variation_seeds.count > 1)
         return cli_fail(err, GEN_ERROR_ARGUMENT, "--variation-seed: %llu seeds, expected one",
                         (unsigned long long)s->variation_seeds.count);

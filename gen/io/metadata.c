@@ -166,6 +166,9 @@ static void add_sampling(gen_string *b, bool *is_first, const gen_generate_param
     char text[96];
     add_number(b, is_first, "Eta", fmax(p->eta, 0));
     add_number(b, is_first, "Sigma noise", p->s_noise == 1 ? 0 : p->s_noise);
+    add_number(b, is_first, "Sigma churn", p->s_churn);
+    add_number(b, is_first, "Sigma tmin", p->s_tmin);
+    add_number(b, is_first, "Sigma tmax", p->s_tmax);
     add_number(b, is_first, "Shift", p->flow_shift);
     add_list(b, is_first, "Sigmas", p->sigmas, p->num_sigmas);
     add_list(b, is_first, "Timesteps", p->timesteps, p->num_timesteps);
@@ -184,6 +187,10 @@ static void add_sampling(gen_string *b, bool *is_first, const gen_generate_param
         add_pair(b, is_first, "Guidance steps", text);
     }
     add_number(b, is_first, "Guidance zero init", fmax(p->guidance_zero_init, 0));
+    add_number(b, is_first, "Guidance skip last", p->guidance_skip_last);
+    if (p->guidance_is_dynamic)
+        add_pair(b, is_first, "Guidance dynamic", "true");
+    add_number(b, is_first, "Guided channels", p->guided_channels);
     add_number(b, is_first, "APG momentum", p->apg_momentum);
     add_number(b, is_first, "APG norm", p->apg_norm);
     add_number(b, is_first, "APG parallel", p->apg_parallel);
@@ -191,6 +198,14 @@ static void add_sampling(gen_string *b, bool *is_first, const gen_generate_param
         snprintf(text, sizeof text, "%llu", (unsigned long long)p->variation_seed);
         add_pair(b, is_first, "Variation seed", text);
         add_number(b, is_first, "Variation seed strength", p->variation_strength);
+    }
+    if (p->seed_resize_width > 0) {
+        snprintf(text, sizeof text, "%dx%d", p->seed_resize_width, p->seed_resize_height);
+        add_pair(b, is_first, "Seed resize from", text);
+    }
+    if (p->noise_seed_delta) {
+        snprintf(text, sizeof text, "%lld", (long long)p->noise_seed_delta);
+        add_pair(b, is_first, "ENSD", text);
     }
 }
 
@@ -306,6 +321,15 @@ static bool fill_sampling(json_t *o, const gen_generate_params *p)
 {
     return set_string(o, "class_label", p->class_label) && set_number(o, "eta", p->eta) &&
            set_number(o, "s_noise", p->s_noise) && set_number(o, "flow_shift", p->flow_shift) &&
+           set_number(o, "s_churn", p->s_churn) && set_number(o, "s_tmin", p->s_tmin) &&
+           set_number(o, "s_tmax", p->s_tmax) &&
+           set_number(o, "guidance_skip_last", p->guidance_skip_last) &&
+           (!p->guidance_is_dynamic || set(o, "guidance_is_dynamic", json_true())) &&
+           (!p->guided_channels || set(o, "guided_channels", json_integer(p->guided_channels))) &&
+           set_positive(o, "seed_resize_width", p->seed_resize_width) &&
+           set_positive(o, "seed_resize_height", p->seed_resize_height) &&
+           (!p->noise_seed_delta ||
+            set(o, "noise_seed_delta", json_integer((json_int_t)p->noise_seed_delta))) &&
            set_list(o, "sigmas", p->sigmas, p->num_sigmas) &&
            set_list(o, "timesteps", p->timesteps, p->num_timesteps) &&
            set_string(o, "prediction_type", p->prediction_type) &&

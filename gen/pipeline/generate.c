@@ -132,29 +132,10 @@ static gen_status init_pixels(const job *j, float **out, gen_error *err)
     return GEN_OK;
 }
 
-/* Variation seeds: the first draw of another seed is mixed in. */
-static gen_status vary_noise(const job *j, float *noise, gen_error *err)
+/* The first noise, drawn into noise [h,w,C] already, as variations and other sizes make it. */
+static gen_status shape_noise(const job *j, float *noise, gen_error *err)
 {
-    const gen_generate_params *p = &j->params;
-    gen_channel_noise other = {0};
-    gen_rng rng;
-    if (p->variation_strength == 0)
-        return GEN_OK;
-    float *z = gen_malloc(j->n * sizeof *z);
-    if (!z)
-        return gen_no_memory(err, "noise", j->n * sizeof *z);
-    gen_rng_init(&rng, j->sampling.rng, p->variation_seed);
-    gen_status status = gen_channel_noise_init(&other, &rng, j->channels, j->n, err);
-    if (!status) {
-        const gen_noise_source source = gen_channel_noise_source(&other);
-        status = source.draw(source.self, z, j->n, err);
-    }
-    if (!status)
-        gen_noise_vary(noise, z, j->sampling.height, j->sampling.width, j->channels,
-                       p->variation_strength);
-    gen_channel_noise_clear(&other);
-    gen_free(z);
-    return status;
+    return gen_noise_start(noise, &j->sampling, &j->params, j->channels, err);
 }
 
 /* Image to image: the latents of the start picture, noised to the first step that is left. */
@@ -172,7 +153,7 @@ static gen_status start_from_image(job *j, gen_error *err)
     if ((status = gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
                                  j->noise, j->x, err)) ||
         (status = source.draw(source.self, j->noise, j->n, err)) ||
-        (status = vary_noise(j, j->noise, err)))
+        (status = shape_noise(j, j->noise, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
     if (!j->schedule->rises) /* an inversion starts at the picture itself */
@@ -187,7 +168,7 @@ static gen_status start_from_noise(job *j, gen_error *err)
 {
     const gen_noise_source source = gen_channel_noise_source(&j->source);
     GEN_TRY(source.draw(source.self, j->x, j->n, err));
-    GEN_TRY(vary_noise(j, j->x, err));
+    GEN_TRY(shape_noise(j, j->x, err));
     trace_value(j, "init_noise", 0, j->x, j->n);
     for (size_t i = 0; i < j->n; i++)
         j->x[i] *= (float)j->schedule->init_scale;
@@ -210,8 +191,12 @@ static gen_status prepare_latents(job *j, gen_error *err)
     GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
     GEN_TRY(gen_sampling_schedule(&j->schedule, &j->sampling, p, err));
     if (p->init_image || (j->trace && j->trace->init_pixels))
-        return start_from_image(j, err);
-    return start_from_noise(j, err);
+        GEN_TRY(start_from_image(j, err));
+    else
+        GEN_TRY(start_from_noise(j, err));
+    if (p->noise_seed_delta)
+        gen_rng_init(&j->rng, j->sampling.rng, p->seed + (uint64_t)p->noise_seed_delta);
+    return GEN_OK;
 }
 
 /* ---- steps ---------------------------------------------------------------------------------- */

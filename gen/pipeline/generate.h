@@ -55,6 +55,11 @@ void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t wi
 /* How long their states will be; 0 for a model without text. */
 gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *model,
                                   const gen_generate_params *params, gen_error *err);
+/* What the first draw of a seed, noise [height,width,channels] of the sampling, becomes when the
+ * request has a variation seed or the noise of another size; else it stays.  Errors: MEMORY. */
+gen_status gen_noise_start(float *noise, const gen_sampling *sampling,
+                           const gen_generate_params *params, int channels, gen_error *err);
+
 /* Encodes the prompts, or finds them encoded; borrowed from the model. */
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
                             const gen_generate_params *params, gen_error *err);

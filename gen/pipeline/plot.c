@@ -239,6 +239,31 @@ static int longest(const plot *p)
     return n;
 }
 
+/* The times of training fill their axis; other rules have the range of what is drawn. */
+static gen_chart_axis time_axis(const plot *p)
+{
+    static const char *const labels[] = {
+        [GEN_TIME_TRAINING] = "training time", [GEN_TIME_REVERSED] = "training time, 0 is noise",
+        [GEN_TIME_EDM] = "ln(\xcf\x83) / 4",   [GEN_TIME_CONSISTENCY] = "250 ln(\xcf\x83)",
+        [GEN_TIME_ANGLE] = "angle \xce\xb8",
+    };
+    const gen_time_rule rule = p->config.time_rule;
+    gen_chart_axis axis = {.label = labels[rule]};
+    if (rule == GEN_TIME_TRAINING || rule == GEN_TIME_REVERSED) {
+        axis.last = 1.02 * p->config.num_train_timesteps;
+        return axis;
+    }
+    for (int i = 0; i < p->num_runs; i++)
+        for (size_t k = 0; k < p->series[1][i].n; k++) {
+            axis.first = fmin(axis.first, p->series[1][i].y[k]);
+            axis.last = fmax(axis.last, p->series[1][i].y[k]);
+        }
+    const double margin = 0.03 * (axis.last - axis.first);
+    axis.first -= axis.first < 0 ? margin : 0;
+    axis.last += margin > 0 ? margin : 1;
+    return axis;
+}
+
 static gen_status chart_schedules(plot *p, gen_chart *chart, gen_error *err)
 {
     const level_scale scale = choose_scale(p);
@@ -261,12 +286,11 @@ static gen_status chart_schedules(plot *p, gen_chart *chart, gen_error *err)
         p->panels[0].y.ticks = KAPPA_TICKS;
         p->panels[0].y.num_ticks = (int)(sizeof KAPPA_TICKS / sizeof KAPPA_TICKS[0]);
     }
-    p->panels[1] = (gen_chart_panel){
-        .title = "What the network is told",
-        .x = steps,
-        .y = {.label = "training time", .first = 0, .last = 1.02 * p->config.num_train_timesteps},
-        .series = p->series[1],
-        .num_series = (size_t)p->num_runs};
+    p->panels[1] = (gen_chart_panel){.title = "What the network is told",
+                                     .x = steps,
+                                     .y = time_axis(p),
+                                     .series = p->series[1],
+                                     .num_series = (size_t)p->num_runs};
     chart->title = "Schedules";
     chart->num_panels = chart->num_columns = 2;
     return GEN_OK;

@@ -37,6 +37,17 @@ static const struct {
      .class_name = "UniPCMultistepScheduler",
      .shift = 5,
      .is_flow_table = true},
+    {.name = "edm", .what = "EDM: sigmas from 80 to 0.002", .class_name = "EDMEulerScheduler"},
+    {.name = "cm",
+     .what = "consistency models, 1 to 3 steps",
+     .class_name = "CMStochasticIterativeScheduler"},
+    {.name = "scm",
+     .what = "TrigFlow consistency models (sCM, SANA-Sprint), 1 to 4 steps",
+     .class_name = "SCMScheduler"},
+    {.name = "rcm", .what = "rCM on Wan and Cosmos, 1 to 4 steps", .class_name = "rCM"},
+    {.name = "vibt",
+     .what = "ViBT: a bridge from picture to picture",
+     .class_name = "ViBTScheduler"},
 };
 
 #define NUM_FAMILIES ((int)(sizeof FAMILIES / sizeof FAMILIES[0]))

@@ -123,6 +123,32 @@ static gen_status out_of_range(gen_error *err, const char *name, double value, c
     return gen_fail(err, GEN_ERROR_ARGUMENT, "%s: %g is out of range (%s)", name, value, range);
 }
 
+static gen_status resolve_churn(gen_sampling *s, gen_generate_params *p, gen_error *err)
+{
+    gen_scheduler_config *c = &s->config;
+    if (!(p->s_churn >= 0 && p->s_churn <= 1e6))
+        return out_of_range(err, "s-churn", p->s_churn, "0..1e6");
+    if (!(p->s_tmin >= 0) || !(p->s_tmax >= 0) || (p->s_tmax > 0 && p->s_tmax < p->s_tmin))
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "s-tmin, s-tmax: %g and %g, expected two levels that rise", p->s_tmin,
+                        p->s_tmax);
+    if (p->s_churn > 0)
+        c->s_churn = p->s_churn;
+    if (p->s_tmin > 0)
+        c->s_tmin = p->s_tmin;
+    if (p->s_tmax > 0)
+        c->s_tmax = p->s_tmax;
+    p->s_churn = c->s_churn;
+    p->s_tmin = c->s_tmin;
+    p->s_tmax = c->s_tmax;
+    if (p->s_churn > 0 && !gen_sampler_info_of(s->sampler)->churns) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "s-churn: sampler %s adds no noise before its steps",
+                 p->sampler);
+        return gen_hint(err, "euler and heun do");
+    }
+    return GEN_OK;
+}
+
 static gen_status resolve_process(gen_sampling *s, gen_generate_params *p, gen_error *err)
 {
     gen_scheduler_config *c = &s->config;
@@ -145,6 +171,7 @@ static gen_status resolve_process(gen_sampling *s, gen_generate_params *p, gen_e
     if (p->s_noise > 0)
         c->s_noise = p->s_noise;
     p->s_noise = c->s_noise;
+    GEN_TRY(resolve_churn(s, p, err));
     if (p->flow_shift > 0) {
         c->shift = p->flow_shift;
         c->use_dynamic_shifting = false;
@@ -253,6 +280,8 @@ static gen_status check_guidance(const gen_generate_params *p, gen_error *err)
         return gen_fail(err, GEN_ERROR_ARGUMENT,
                         "guidance-interval: %g%% to %g%% of the steps, expected a part of them",
                         100 * p->guidance_start, 100 * p->guidance_stop);
+    if (!(p->guidance_skip_last >= 0 && p->guidance_skip_last <= 1))
+        return out_of_range(err, "guidance-skip-last", p->guidance_skip_last, "0..1");
     if (!(fabs(p->apg_momentum) <= 1))
         return out_of_range(err, "apg-momentum", p->apg_momentum, "-1..1");
     if (!(p->apg_norm >= 0 && p->apg_norm <= 1e6))
@@ -303,7 +332,14 @@ static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, cons
         .parallel = p->apg_parallel,
         .channels = gen_network_latent_channels(t),
         .guided_channels = t->guided_channels,
+        .is_dynamic = p->guidance_is_dynamic != 0,
+        .skip_last = p->guidance_skip_last,
     };
+    if (p->guided_channels > s->guidance.channels)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "guided-channels: %d, but the latents have %d",
+                        p->guided_channels, s->guidance.channels);
+    if (p->guided_channels)
+        s->guidance.guided_channels = p->guided_channels > 0 ? p->guided_channels : 0;
     for (int branch = 2; branch < GEN_MAX_BRANCHES; branch++)
         if (gen_guidance_needs(&s->guidance, branch)) {
             gen_fail(err, GEN_ERROR_ARGUMENT,
@@ -321,9 +357,10 @@ static gen_status resolve_guidance(gen_sampling *s, gen_generate_params *p, cons
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
 
+enum { MAX_SIDE = 65536 };
+
 static gen_status check_side(const char *name, int value, int factor, gen_error *err)
 {
-    enum { MAX_SIDE = 65536 };
     if (value >= factor && value <= MAX_SIDE && value % factor == 0)
         return GEN_OK;
     if (value < factor || value > MAX_SIDE)
@@ -366,6 +403,10 @@ static gen_status check_ranges(const gen_generate_params *p, gen_error *err)
                         p->clip_skip, GEN_CLIP_MAX_LAYERS);
     if (!(p->variation_strength >= 0 && p->variation_strength <= 1))
         return out_of_range(err, "variation-strength", p->variation_strength, "0..1");
+    if (p->seed_resize_width < 0 || p->seed_resize_width > MAX_SIDE || p->seed_resize_height < 0 ||
+        p->seed_resize_height > MAX_SIDE || !p->seed_resize_width != !p->seed_resize_height)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "seed-resize: %dx%d, expected a size in pixels",
+                        p->seed_resize_width, p->seed_resize_height);
     return GEN_OK;
 }
 
@@ -425,6 +466,10 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
     GEN_TRY(gen_sampling_resolve_method(s, p, err));
     GEN_TRY(resolve_condition(s, p, m, err));
     GEN_TRY(resolve_guidance(s, p, m, err));
+    if (gen_sampler_info_of(s->sampler)->needs_mask)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "sampler: %s repaints a part of a picture, and there is no mask",
+                        p->sampler);
     if (gen_sampler_info_of(s->sampler)->inverts && !p->init_image) {
         gen_fail(err, GEN_ERROR_ARGUMENT,
                  "sampler: %s walks from a picture to its noise, and there is no start picture",

@@ -147,6 +147,34 @@ static void variation_seeds(void **state)
     assert_int_equal(difference(PARAMS(.variation_seed = 3, .variation_strength = 0.5), plain), 0);
 }
 
+/* Another seed for the noise of the steps; nothing else changes. */
+static void noise_of_the_steps(void **state)
+{
+    (void)state;
+    const gen_generate_params steps = PARAMS(.sampler = "euler_a");
+    assert_true(difference(PARAMS(.sampler = "euler_a", .noise_seed_delta = 31337), steps) > 0);
+    assert_int_equal(difference(PARAMS(.noise_seed_delta = 31337), PARAMS(.seed = 3)), 0);
+    const gen_generate_params euler = PARAMS(.sampler = "euler");
+    assert_true(difference(PARAMS(.sampler = "euler", .s_churn = 2), euler) > 0);
+    assert_int_equal(
+        difference(PARAMS(.sampler = "euler", .s_churn = 2, .s_tmin = 1e4, .s_tmax = 1e5), euler),
+        0);
+}
+
+static void guidance_over_the_run(void **state)
+{
+    (void)state;
+    const gen_generate_params plain = PARAMS(.seed = 3), none = PARAMS(.guidance_scale = 1);
+    assert_int_equal(difference(PARAMS(.guidance_skip_last = 1), none), 0);
+    assert_true(difference(PARAMS(.guidance_skip_last = 0.5), plain) > 0);
+    assert_int_equal(difference(PARAMS(.guidance_skip_last = 0.5), PARAMS(.guidance_stop = 0.5)),
+                     0);
+    assert_true(difference(PARAMS(.guidance_is_dynamic = 1), plain) > 0);
+    assert_true(difference(PARAMS(.guided_channels = 3), plain) > 0);
+    assert_int_equal(difference(PARAMS(.guided_channels = 4), plain), 0);
+    assert_int_equal(difference(PARAMS(.guided_channels = -1), plain), 0);
+}
+
 static void ranges(void **state)
 {
     (void)state;
@@ -162,6 +190,14 @@ static void ranges(void **state)
         PARAMS(.apg_momentum = 2),
         PARAMS(.apg_parallel = -1),
         PARAMS(.variation_strength = 2),
+        PARAMS(.s_churn = -1, .sampler = "euler"),
+        PARAMS(.s_churn = 1, .sampler = "ddim"),
+        PARAMS(.s_tmin = 2, .s_tmax = 1),
+        PARAMS(.guidance_skip_last = 2),
+        PARAMS(.guided_channels = 5),
+        PARAMS(.seed_resize_width = 64),
+        PARAMS(.seed_resize_width = -8, .seed_resize_height = 8),
+        PARAMS(.sampler = "repaint"),
         PARAMS(.prediction_type = "none"),
         PARAMS(.prediction_type = "reverse_flow"),
         PARAMS(.prediction_type = "edm"),
@@ -204,6 +240,8 @@ int main(void)
         cmocka_unit_test(parts_of_the_way),
         cmocka_unit_test(explicit_levels),
         cmocka_unit_test(variation_seeds),
+        cmocka_unit_test(noise_of_the_steps),
+        cmocka_unit_test(guidance_over_the_run),
         cmocka_unit_test(ranges),
         cmocka_unit_test(methods),
     };

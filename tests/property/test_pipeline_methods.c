@@ -405,7 +405,8 @@ static void other_predictions_are_refused(void **state)
     for (int i = 0; i < 2; i++) {
         gen_model *model = open_with(configs[i]);
         for (int k = 0; k < 3; k++) {
-            gen_generate_params p = GEN_GENERATE_PARAMS(.prediction_type = types[k]);
+            gen_generate_params p =
+                GEN_GENERATE_PARAMS(.prompt = "a cat", .prediction_type = types[k]);
             if (i == 1 && k == 1) {
                 EXPECT_OK(gen_resolve(&p, model, &err)); /* its own */
                 continue;

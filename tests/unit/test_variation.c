@@ -17,6 +17,17 @@ static void fill(float *z, uint64_t seed)
     gen_rng_normal(&rng, z, N);
 }
 
+static void draw_channels(float *z, uint64_t seed, int positions, int channels)
+{
+    gen_rng rng;
+    gen_channel_noise noise;
+    gen_rng_init(&rng, GEN_RNG_TORCH_CPU, seed);
+    EXPECT_OK(gen_channel_noise_init(&noise, &rng, channels, (size_t)(positions * channels), &err));
+    const gen_noise_source source = gen_channel_noise_source(&noise);
+    EXPECT_OK(source.draw(source.self, z, (size_t)(positions * channels), &err));
+    gen_channel_noise_clear(&noise);
+}
+
 static void ends_of_the_arc(void **state)
 {
     (void)state;
@@ -28,6 +39,42 @@ static void ends_of_the_arc(void **state)
     expect_close(x, a, N, 1e-6, "strength 0");
     gen_noise_vary(x, b, H, W, C, 1);
     expect_close(x, b, N, 1e-6, "strength 1");
+}
+
+/* Noise of another size lies in the middle; around it, or where it is cut, that of the picture. */
+static void noise_of_another_size(void **state)
+{
+    enum { FACTOR = 8, CHANNELS = 2 };
+    static const int sizes[][4] = {/* height, width; own height, own width */
+                                   {4, 6, 2, 2},
+                                   {4, 4, 8, 6},
+                                   {5, 4, 2, 6},
+                                   {4, 5, 4, 5}};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        const int h = sizes[i][0], w = sizes[i][1], own_h = sizes[i][2], own_w = sizes[i][3];
+        float noise[64 * CHANNELS], plain[64 * CHANNELS], own[64 * CHANNELS];
+        const gen_sampling s = {.rng = GEN_RNG_TORCH_CPU, .height = h, .width = w};
+        gen_generate_params p =
+            GEN_GENERATE_PARAMS(.seed = 7, .height = h * FACTOR, .width = w * FACTOR,
+                                .seed_resize_height = own_h * FACTOR,
+                                .seed_resize_width = own_w * FACTOR);
+        draw_channels(plain, 7, h * w, CHANNELS);
+        draw_channels(own, 7, own_h * own_w, CHANNELS);
+        memcpy(noise, plain, sizeof noise);
+        EXPECT_OK(gen_noise_start(noise, &s, &p, CHANNELS, &err));
+        /* what A1111 does with halves: (5 - 2) // 2 is 1, (4 - 6) // 2 is -1 */
+        const int dy = (int)floor((h - own_h) / 2.0), dx = (int)floor((w - own_w) / 2.0);
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++)
+                for (int c = 0; c < CHANNELS; c++) {
+                    const int oy = y - dy, ox = x - dx;
+                    const bool inside = oy >= 0 && oy < own_h && ox >= 0 && ox < own_w;
+                    const float expected = inside ? own[(oy * own_w + ox) * CHANNELS + c]
+                                                  : plain[(y * w + x) * CHANNELS + c];
+                    EXPECT_BETWEEN(noise[(y * w + x) * CHANNELS + c], expected, expected);
+                }
+    }
 }
 
 /* Each column of each channel turns on its own: the formula, spelled out for one of them. */
@@ -117,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_of_the_arc),
+        cmocka_unit_test(noise_of_another_size),
         cmocka_unit_test(columns_turn_alone),
         cmocka_unit_test(parallel_noise),
         cmocka_unit_test(predictions_are_told_apart),
