@@ -437,6 +437,9 @@ static gen_status chart_run(plot *p, int i, const gen_toy *toy, gen_error *err)
     float start[2 * NUM_POINTS];
     gen_toy_path exact = {0}, path = {0};
     gen_status status;
+    if (run->sampling.config.network == GEN_NETWORK_BRIDGE)
+        return gen_fail(err, GEN_ERROR_ARGUMENT,
+                        "trajectory: bridges start from a source picture, the toy data has none");
     fill_start(start, toy, n);
     *panel = (gen_chart_panel){.series = p->series[i]};
     set_axes(panel, toy);

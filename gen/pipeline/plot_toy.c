@@ -86,6 +86,51 @@ static void denoise_point(const gen_toy *toy, gen_level level, const double *x, 
         out[d] /= sum;
 }
 
+/* ---- the flow ------------------------------------------------------------------------------- */
+
+/* dx/dangle = alpha eps - sigma x0 for x = cos(angle) x0 + sin(angle) eps, eps = (x - alpha x0) /
+ * sigma (the trigonometric form of the probability flow); finite at pure noise. */
+static void slope(const gen_toy *toy, double angle, const double *x, double *out)
+{
+    const gen_level level = {cos(angle), sin(angle)};
+    double clean[2];
+    denoise_point(toy, level, x, clean);
+    for (int d = 0; d < toy->dim; d++) {
+        const double eps = (x[d] - level.alpha * clean[d]) / level.sigma;
+        out[d] = level.alpha * eps - level.sigma * clean[d];
+    }
+}
+
+/* One step of the classical Runge-Kutta method. */
+static void advance(const gen_toy *toy, double angle, double h, double *x)
+{
+    double k[4][2], y[2];
+    const double at[4] = {0, 0.5, 0.5, 1};
+    for (int i = 0; i < 4; i++) {
+        for (int d = 0; d < toy->dim; d++)
+            y[d] = x[d] + (i ? h * at[i] * k[i - 1][d] : 0);
+        slope(toy, angle + at[i] * h, y, k[i]);
+    }
+    for (int d = 0; d < toy->dim; d++)
+        x[d] += h / 6 * (k[0][d] + 2 * k[1][d] + 2 * k[2][d] + k[3][d]);
+}
+
+#define LAST_ANGLE 1e-3 /* eps is 0/0 at 0 */
+
+/* The clean end of the trajectory through x: what a consistency model learns. */
+static void follow_point(const gen_toy *toy, gen_level level, double *x)
+{
+    enum { STEPS = 100 };
+    const double scale = hypot(level.alpha, level.sigma), first = atan2(level.sigma, level.alpha);
+    const double h = (LAST_ANGLE - first) / STEPS;
+    for (int d = 0; d < toy->dim; d++)
+        x[d] /= scale;
+    for (int k = 0; k < STEPS && first > LAST_ANGLE; k++)
+        advance(toy, first + k * h, h, x);
+    for (int d = 0; d < toy->dim; d++)
+        x[d] /= cos(first > LAST_ANGLE ? LAST_ANGLE : first);
+}
+
 static gen_status denoise(void *self, const float *x, const gen_point *at, float *out,
                           gen_error *err)
 {
@@ -95,9 +140,12 @@ static gen_status denoise(void *self, const float *x, const gen_point *at, float
     t->calls++;
     for (size_t i = 0; i < t->base.n; i += dim) {
         double in[2] = {x[i], dim > 1 ? (double)x[i + 1] : 0}, clean[2];
-        denoise_point(t->toy, at->level, in, clean);
+        if (t->is_consistency)
+            follow_point(t->toy, at->level, in);
+        else
+            denoise_point(t->toy, at->level, in, clean);
         for (size_t d = 0; d < dim; d++)
-            out[i + d] = (float)clean[d];
+            out[i + d] = (float)(t->is_consistency ? in : clean)[d];
     }
     return GEN_OK;
 }
@@ -153,6 +201,7 @@ gen_status gen_toy_run(gen_toy_path *out, const gen_toy *toy, const gen_sampler 
     gen_rng rng;
     gen_status status;
     gen_toy_denoiser_init(&denoiser, toy, n / (size_t)toy->dim);
+    denoiser.is_consistency = config->network == GEN_NETWORK_CONSISTENCY;
     gen_rng_init(&rng, GEN_RNG_GEN, seed);
     GEN_TRY(path_new(out, n, schedule->num_steps + 1, err));
     float *x = gen_malloc(n * sizeof *x);
@@ -185,39 +234,12 @@ done:
 
 /* ---- the exact way -------------------------------------------------------------------------- */
 
-/* dx/dangle = alpha eps - sigma x0 for x = cos(angle) x0 + sin(angle) eps, eps = (x - alpha x0) /
- * sigma (the trigonometric form of the probability flow); finite at pure noise. */
-static void slope(const gen_toy *toy, double angle, const double *x, double *out)
-{
-    const gen_level level = {cos(angle), sin(angle)};
-    double clean[2];
-    denoise_point(toy, level, x, clean);
-    for (int d = 0; d < toy->dim; d++) {
-        const double eps = (x[d] - level.alpha * clean[d]) / level.sigma;
-        out[d] = level.alpha * eps - level.sigma * clean[d];
-    }
-}
-
-/* One step of the classical Runge-Kutta method. */
-static void advance(const gen_toy *toy, double angle, double h, double *x)
-{
-    double k[4][2], y[2];
-    const double at[4] = {0, 0.5, 0.5, 1};
-    for (int i = 0; i < 4; i++) {
-        for (int d = 0; d < toy->dim; d++)
-            y[d] = x[d] + (i ? h * at[i] * k[i - 1][d] : 0);
-        slope(toy, angle + at[i] * h, y, k[i]);
-    }
-    for (int d = 0; d < toy->dim; d++)
-        x[d] += h / 6 * (k[0][d] + 2 * k[1][d] + 2 * k[2][d] + k[3][d]);
-}
-
 gen_status gen_toy_exact(gen_toy_path *out, const gen_toy *toy, const gen_schedule *schedule,
                          const float *start, size_t n, int num_states, gen_error *err)
 {
     enum { SUBSTEPS = 4 };
     const gen_level from = schedule->steps[0].from;
-    const double first = atan2(from.sigma, from.alpha), last = 1e-3; /* eps is 0/0 at 0 */
+    const double first = atan2(from.sigma, from.alpha), last = LAST_ANGLE;
     const double scale = schedule->init_scale / hypot(from.alpha, from.sigma);
     const size_t dim = (size_t)toy->dim;
     GEN_TRY(path_new(out, n, num_states, err));

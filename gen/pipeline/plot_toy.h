@@ -30,7 +30,8 @@ double gen_toy_density(const gen_toy *toy, double x);
 typedef struct gen_toy_denoiser {
     gen_denoiser base;
     const gen_toy *toy;
-    int calls; /* how often it was asked */
+    int calls;           /* how often it was asked */
+    bool is_consistency; /* answers where a trajectory ends, not the mean of what is clean */
 } gen_toy_denoiser;
 void gen_toy_denoiser_init(gen_toy_denoiser *out, const gen_toy *toy, size_t num_points);
 

@@ -82,6 +82,12 @@ static const struct {
     {"plot schedule --family wan --scheduler flow_uniform -o x.png", 2,
      "gen: sampler unipc steps in log SNR, which is infinite in the pure noise this "
      "schedule starts from\n  hint: schedule flow_table "},
+    {"plot trajectory --family vibt -o x.png", 2, "gen: trajectory: bridges start from a source "},
+    {"plot trajectory --sampler repaint -o x.png", 2, "gen: sampler repaint repaints a part "},
+    {"-m MODEL --sampler repaint cat", 2, "gen: sampler: repaint repaints a part of a picture"},
+    {"-m MODEL --s-churn 3 --sampler ddim cat", 2, "gen: s-churn: sampler ddim adds no noise"},
+    {"--s-tmin 3 cat", 2, "gen: --s-tmin and --s-tmax have no effect without --s-churn\n"},
+    {"--seed-resize-width 64 cat", 2, "gen: --seed-resize-width and --seed-resize-height belong"},
     {"plot schedule -m none -o x.png", 4, "gen: none: No such file"},
     {"plot schedule -o /proc/none/x.svg", 7, "gen: /proc/none/x.svg: cannot be written"},
     {"plot schedule -o /proc/none/x.png", 7, "gen: /proc/none/x.png: cannot be written"},
