@@ -4,6 +4,7 @@
 #include "tests/api/program.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "gen/gen.h"
@@ -124,6 +125,24 @@ static void one_picture(void **state)
     assert_memory_equal(again->data, first->data, 48 * 32 * 3);
     gen_image_free(first);
     gen_image_free(again);
+}
+
+/* Weights in 8 bits change a picture, a little. */
+static void precisions(void **state)
+{
+    (void)state;
+    enum { N = 48 * 32 * 3 };
+    int sum = 0;
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 -o f.png cat");
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 --precision q8 -o q.png cat");
+    gen_image *stored = load("f.png"), *q8 = load("q.png");
+    for (int i = 0; i < N; i++)
+        sum += abs(stored->data[i] - q8->data[i]);
+    assert_in_range(sum, 1, 3 * N);
+    gen_image_free(stored);
+    gen_image_free(q8);
+    program_expect(2, "-m MODEL --precision q8 --gemm openblas cat");
+    EXPECT_CONTAINS(program_errors, "use --gemm own");
 }
 
 /* Picture i of a batch equals its single run. */
@@ -286,7 +305,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         CASE(refusals),      CASE(help_and_version), CASE(one_picture), CASE(batches),
         CASE(names),         CASE(prompts),          CASE(json_lines),  CASE(plans_and_models),
-        CASE(interruptions),
+        CASE(interruptions), CASE(precisions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
