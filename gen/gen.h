@@ -251,11 +251,13 @@ typedef struct gen_context_params {
                               8 bits: a quarter to half of the memory); NULL: "auto" */
     gen_log_fn log;        /* notes and warnings; NULL: dropped */
     void *log_user;
+    const char *device; /* "cpu"; "vulkan": the best device; "vulkan:0": that index; "vulkan:text":
+                           the one with text in its name; NULL or "auto": the CPU */
 } gen_context_params;
 #define GEN_CONTEXT_PARAMS(...)                                                                    \
     ((gen_context_params){.struct_size = sizeof(gen_context_params), __VA_ARGS__})
 
-/* `params` may be NULL.  Errors: ARGUMENT; MEMORY. */
+/* `params` may be NULL.  Errors: ARGUMENT; MEMORY; DEVICE (no such Vulkan device). */
 GEN_API gen_status gen_context_new(gen_context **out, const gen_context_params *params,
                                    gen_error *err);
 GEN_API void gen_context_free(gen_context *context); /* after its models */

@@ -121,7 +121,7 @@ typedef struct cli_settings {
     const char *model, *vae, *t5, *tokenizer;
     const char *output, *format;
     const char *sampler, *scheduler, *rng;
-    const char *precision, *gemm, *progress;
+    const char *precision, *gemm, *device, *progress;
     const char *guidance, *prediction;
     const char *family, *data; /* of plots */
     int width, height, steps, batch_count, threads, clip_skip, quality;

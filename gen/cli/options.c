@@ -139,6 +139,8 @@ static const cli_option options[] = {
      "default: all CPUs this process may use", 1, 1024},
     {"mem-limit", 0, CLI_BYTES, FIELD(mem_limit), CLI_FOR_IMAGE, false, "SIZE",
      "most memory to use, 2G, 900M; default: all free"},
+    {"device", 0, CLI_TEXT, FIELD(device), CLI_FOR_IMAGE, false, "NAME",
+     "auto (default), cpu or vulkan, vulkan:N or :NAME"},
     {"precision", 0, CLI_CHOICE, FIELD(precision), CLI_FOR_IMAGE, false, "NAME",
      "auto (default), f32 (plain), q8 (8-bit weights)", 0, 0, precisions},
     {"gemm", 0, CLI_CHOICE, FIELD(gemm), CLI_FOR_IMAGE, false, "NAME",
@@ -169,6 +171,7 @@ static const struct {
 } aliases[] = {
     {"sampling-method", "sampler"},
     {"guidance-scale", "cfg"},
+    {"backend", "device"},
     {"cfg-scale", "cfg"},
     {"num-inference-steps", "steps"},
     {"negative", "negative-prompt"},

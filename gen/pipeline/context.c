@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "gen/core/alloc.h"
-#include "gen/cpu/cpu.h"
 
 const char *gen_version(void)
 {
@@ -62,45 +61,13 @@ uint64_t gen_available_memory(void)
 
 /* ---- contexts ------------------------------------------------------------------------------- */
 
-static gen_status choose_gemm(gen_cpu_options *options, const char *name, gen_error *err)
-{
-    if (!name || strcmp(name, "auto") == 0)
-        options->gemm = GEN_GEMM_AUTO;
-    else if (strcmp(name, "own") == 0)
-        options->gemm = GEN_GEMM_OWN;
-    else if (strcmp(name, "openblas") == 0)
-        options->gemm = GEN_GEMM_OPENBLAS;
-    else
-        return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "gemm: \"%s\" is not known, expected own or openblas", name);
-    return GEN_OK;
-}
-
-static gen_status choose_precision(gen_cpu_options *options, const char *name, gen_error *err)
-{
-    if (!name || strcmp(name, "auto") == 0)
-        options->conv = GEN_CONV_AUTO;
-    else if (strcmp(name, "f32") == 0)
-        options->conv = GEN_CONV_EXACT;
-    else if (strcmp(name, "q8") == 0)
-        options->weights = GEN_WEIGHTS_Q8;
-    else
-        return gen_fail(err, GEN_ERROR_ARGUMENT,
-                        "precision: \"%s\" is not available on the CPU, expected auto, f32 or q8",
-                        name);
-    return GEN_OK;
-}
-
 gen_status gen_context_new(gen_context **out, const gen_context_params *params, gen_error *err)
 {
     gen_context_params p = {0};
-    gen_cpu_options options = {0};
     if (params)
         memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
     if (p.num_threads < 0)
         return gen_fail(err, GEN_ERROR_ARGUMENT, "threads: %d is not possible", p.num_threads);
-    GEN_TRY(choose_gemm(&options, p.gemm, err));
-    GEN_TRY(choose_precision(&options, p.precision, err));
     gen_context *context = gen_calloc(1, sizeof *context);
     if (!context)
         return gen_no_memory(err, "context", sizeof *context);
@@ -108,16 +75,11 @@ gen_status gen_context_new(gen_context **out, const gen_context_params *params, 
     context->log_user = p.log_user;
     context->limit_is_users = p.mem_limit != 0;
     context->mem_limit = p.mem_limit ? p.mem_limit : gen_available_memory();
-    options.num_threads = p.num_threads;
-    options.mem_limit = (size_t)context->mem_limit;
-    const gen_status status = gen_cpu_open(&context->backend, &options, err);
+    const gen_status status = gen_open_backend(context, &p, err);
     if (status) {
         gen_free(context);
         return status;
     }
-    char what[64];
-    snprintf(context->backend_name, sizeof context->backend_name, "cpu: %s",
-             gen_cpu_describe(context->backend, what, sizeof what));
     *out = context;
     return GEN_OK;
 }

@@ -1,8 +1,8 @@
 /* pipeline.h - inside the library: what stands behind the public objects of gen.h.
  *
- * context.c owns the backend and the limits, model.c opens the components of a model through
- * registry.c, prompt_states.c encodes prompts, denoise.c joins network and sampler layer,
- * generate.c runs it all, estimate.c tells the cost beforehand. */
+ * context.c owns the backend and the limits, backends.c chooses it, model.c opens the components of
+ * a model through registry.c, prompt_states.c encodes prompts, denoise.c joins network and sampler
+ * layer, generate.c runs it all, estimate.c tells the cost beforehand. */
 #ifndef GEN_PIPELINE_PIPELINE_H
 #define GEN_PIPELINE_PIPELINE_H
 
@@ -20,6 +20,10 @@ struct gen_context {
 
 void gen_log(const gen_context *context, gen_log_level level, const char *format, ...)
     GEN_PRINTF(3, 4);
+
+/* Opens the backend params->device names into context->backend, and names it.  The limits of the
+ * context are set already.  Errors: as gen_context_new(). */
+gen_status gen_open_backend(gen_context *context, const gen_context_params *params, gen_error *err);
 
 /* The path of a file or folder of assets/, to be freed: $GEN_ASSETS, then share/gen beside the
  * program or library, then the source tree of a build.  Errors: MODEL when it is in none of them.

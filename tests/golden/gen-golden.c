@@ -14,6 +14,9 @@
 #include "gen/core/alloc.h"
 #include "gen/core/safetensors.h"
 #include "gen/cpu/cpu.h"
+#ifdef GEN_HAVE_VULKAN
+#include "gen/vulkan/vulkan.h"
+#endif
 #include "tests/golden/golden.h"
 
 /* class_name of the fixture -> what checks it. */
@@ -47,13 +50,14 @@ static const struct kind {
 };
 
 static const char usage[] =
-    "usage: gen-golden DIR [NAME...] [--device cpu] [--gemm auto|own|openblas]\n"
-    "                  [--conv auto|exact] [--threads N] [-v]\n";
+    "usage: gen-golden DIR [NAME...] [--device cpu|vulkan|vulkan:N|vulkan:NAME]\n"
+    "                  [--gemm auto|own|openblas] [--conv auto|exact] [--threads N] [-v]\n";
 
 typedef struct arguments {
     const char *dir;
     char *const *names; /* only these, when there are any */
     int num_names;
+    const char *device;
     gen_cpu_options cpu;
     bool is_verbose;
 } arguments;
@@ -75,7 +79,6 @@ static bool option(arguments *a, const char *name, const char *value)
 {
     static const char *const gemms[] = {"auto", "own", "openblas"};
     static const char *const convs[] = {"auto", "exact"};
-    static const char *const devices[] = {"cpu"};
     int i = 0;
     if (strcmp(name, "--gemm") == 0 && choose(value, 3, gemms, &i))
         a->cpu.gemm = (gen_cpu_gemm)i;
@@ -83,8 +86,10 @@ static bool option(arguments *a, const char *name, const char *value)
         a->cpu.conv = (gen_cpu_conv)i;
     else if (strcmp(name, "--threads") == 0 && value && atoi(value) > 0)
         a->cpu.num_threads = atoi(value);
+    else if (strcmp(name, "--device") == 0 && value)
+        a->device = value;
     else
-        return strcmp(name, "--device") == 0 && choose(value, 1, devices, &i);
+        return false;
     return true;
 }
 
@@ -292,8 +297,11 @@ static void run(golden_fixture *f)
 /* Returns false when the fixture failed. */
 static bool run_fixture(const arguments *a, gen_backend *backend, const char *name)
 {
-    golden_fixture f = {
-        .dir = a->dir, .name = name, .backend = backend, .is_verbose = a->is_verbose};
+    golden_fixture f = {.dir = a->dir,
+                        .name = name,
+                        .backend = backend,
+                        .device = a->device,
+                        .is_verbose = a->is_verbose};
     f.path = golden_path(&f, "%s/%s", a->dir, name);
     if (f.path)
         open_files(&f);
@@ -318,6 +326,18 @@ static bool run_fixture(const arguments *a, gen_backend *backend, const char *na
     return ok;
 }
 
+static gen_status open_backend(gen_backend **out, const arguments *a, gen_error *err)
+{
+    if (!a->device || strcmp(a->device, "cpu") == 0)
+        return gen_cpu_open(out, &a->cpu, err);
+#ifdef GEN_HAVE_VULKAN
+    if (strncmp(a->device, "vulkan", 6) == 0 && (!a->device[6] || a->device[6] == ':'))
+        return gen_vulkan_open(
+            out, &(gen_vulkan_options){.device = a->device + (a->device[6] ? 7 : 6)}, err);
+#endif
+    return gen_fail(err, GEN_ERROR_ARGUMENT, "there is no device \"%s\"", a->device);
+}
+
 int main(int argc, char **argv)
 {
     arguments a = {0};
@@ -329,7 +349,7 @@ int main(int argc, char **argv)
     gen_backend *backend = NULL;
     name_list fixtures = {0};
     int num_run = 0, num_failed = 0;
-    if (gen_cpu_open(&backend, &a.cpu, &err)) {
+    if (open_backend(&backend, &a, &err)) {
         fprintf(stderr, "gen-golden: %s\n", err.message);
         return 2;
     }

@@ -32,6 +32,7 @@ typedef struct golden_fixture {
     gen_json *settings;     /* NAME.json where it is strict JSON, or NULL */
     gen_json *cases;        /* NAME.cases.json when its top level is an object, or NULL */
     gen_backend *backend;
+    const char *device; /* as --device names it; NULL: the CPU */
     bool is_verbose;
     bool is_locating; /* second call: make plans with golden_plan_flags() */
 

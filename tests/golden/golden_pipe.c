@@ -198,7 +198,8 @@ void golden_pipeline(golden_fixture *f)
         golden_skip(f, "no settings or no reference values");
         return;
     }
-    if (golden_ok(f, gen_context_new(&context, NULL, &err), &err) &&
+    if (golden_ok(f, gen_context_new(&context, &GEN_CONTEXT_PARAMS(.device = f->device), &err),
+                  &err) &&
         golden_ok(f, gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = f->path), &err),
                   &err)) {
         for (int i = 0; i < 2; i++) {

@@ -21,10 +21,20 @@ static gen_status open_cpu(gen_backend **out, const ops_config *config, gen_erro
     return gen_cpu_open(out, &options, err);
 }
 
-static const char *const cpu_levels[] = {"generic", "avx2", "avx512", NULL};
-const ops_backend ops_cpu = {"cpu", cpu_levels, open_cpu};
+static void close_cpu(gen_backend *backend)
+{
+    backend->fns->close(backend);
+}
 
-static const ops_backend *const backends[] = {&ops_cpu};
+static const char *const cpu_levels[] = {"generic", "avx2", "avx512", NULL};
+const ops_backend ops_cpu = {"cpu", cpu_levels, open_cpu, close_cpu, true};
+
+static const ops_backend *const backends[] = {
+    &ops_cpu,
+#ifdef GEN_HAVE_VULKAN
+    &ops_vulkan,
+#endif
+};
 static const ops_backend *under_test = &ops_cpu;
 
 bool ops_choose_backend(const char *name)
@@ -36,6 +46,23 @@ bool ops_choose_backend(const char *name)
         }
     fprintf(stderr, "no backend \"%s\"\n", name);
     return false;
+}
+
+int ops_main(int argc, char **argv, const struct CMUnitTest *tests, size_t num_tests)
+{
+    gen_error err = {0};
+    gen_backend *backend = NULL;
+    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
+        return 2;
+    const gen_status status =
+        under_test->open(&backend, &(ops_config){.level = "", .num_threads = 1}, &err);
+    if (status == GEN_ERROR_DEVICE || status == GEN_ERROR_ARGUMENT) {
+        fprintf(stderr, "skipped: %s\n", err.message);
+        return 77;
+    }
+    if (status == GEN_OK)
+        under_test->close(backend);
+    return _cmocka_run_group_tests(under_test->name, tests, num_tests, NULL, NULL);
 }
 
 const ops_backend *ops_backend_under_test(void)
@@ -336,7 +363,7 @@ static ops_results run_way(const ops_run *run, const ops_config *config, unsigne
     assert_true(compared > 0);
     gen_plan_free(plan);
     gen_weights_drop_prepared(run->c->weights, backend);
-    backend->fns->close(backend);
+    under_test->close(backend);
     return r;
 }
 
@@ -347,7 +374,7 @@ static bool has_level(const char *level)
     const ops_config config = {.level = level, .num_threads = 1};
     const gen_status status = under_test->open(&backend, &config, &err);
     if (status == GEN_OK)
-        backend->fns->close(backend);
+        under_test->close(backend);
     else if (status != GEN_ERROR_ARGUMENT && status != GEN_ERROR_DEVICE)
         fail_msg("%s %s: %s", under_test->name, level, err.message);
     return status == GEN_OK;
@@ -380,6 +407,10 @@ void ops_check(const char *what, ops_build build, const void *arg, ops_options o
             for (unsigned flags = 0; flags <= GEN_PLAN_KEEP_ALL; flags += GEN_PLAN_KEEP_ALL) {
                 config.num_threads = 1;
                 ops_results one = run_way(&run, &config, flags);
+                if (flags && !under_test->has_threads) {
+                    free_results(&one);
+                    continue;
+                }
                 config.num_threads = 2;
                 ops_results two = run_way(&run, &config, flags);
                 expect_same_bits(&one, &two, what);

@@ -52,9 +52,15 @@ typedef struct ops_backend {
     const char *const *levels; /* ends with NULL; those that open() refuses with ARGUMENT or
                                   DEVICE are left out */
     gen_status (*open)(gen_backend **out, const ops_config *config, gen_error *err);
+    void (*close)(gen_backend *backend);
+    bool has_threads; /* false: a second thread only stands for another way of cutting the work,
+                         tried once */
 } ops_backend;
 
 extern const ops_backend ops_cpu;
+#ifdef GEN_HAVE_VULKAN
+extern const ops_backend ops_vulkan;
+#endif
 
 typedef void (*ops_build)(ops_case *c, const void *arg);
 
@@ -101,7 +107,12 @@ const ops_backend *ops_backend_under_test(void);
 /* Deviates of N(0,1) that depend on `name` alone. */
 void ops_random(float *out, size_t n, const char *name);
 
-/* Chooses the backend under test; main() gives it argv[1] or "cpu".  false: there is none. */
+/* Chooses the backend under test.  false: there is none of that name. */
 bool ops_choose_backend(const char *name);
+
+/* Runs the tests on the backend argv[1] names, "cpu" without it.  Returns what main() returns: 77
+ * when the machine has no device for it, which counts as skipped. */
+int ops_main(int argc, char **argv, const struct CMUnitTest *tests, size_t num_tests);
+#define OPS_MAIN(argc, argv, tests) ops_main(argc, argv, tests, sizeof(tests) / sizeof((tests)[0]))
 
 #endif

@@ -146,7 +146,7 @@ static void no_matrix_of_scores(void **state)
     EXPECT_OK(gen_plan_new(&plan, c.g, backend, GEN_PLAN_DRY, &err));
     EXPECT_BETWEEN((double)gen_plan_get_stats(plan)->scratch, 1.0, 3.0 * 16384 * 320 * 4);
     gen_plan_free(plan);
-    backend->fns->close(backend);
+    ops_backend_under_test()->close(backend);
     ops_case_free(&c);
 }
 
@@ -161,7 +161,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(hidden_keys),
         cmocka_unit_test(no_matrix_of_scores),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

@@ -266,7 +266,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_images),
         cmocka_unit_test(convolution_over_frames),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

@@ -96,7 +96,7 @@ static void for_each_level(gen_act act, void (*check)(gen_act act, float x, floa
         for (int i = 0; i < 6 * 2001; i++)
             check(act, grid[i / 2001][i % 2001], y[i / 2001][i % 2001], *level);
         gen_plan_free(plan);
-        backend->fns->close(backend);
+        ops_backend_under_test()->close(backend);
         ops_case_free(&c);
     }
 }
@@ -347,7 +347,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(glu_of_all_sizes),         cmocka_unit_test(affine_of_all_sizes),
         cmocka_unit_test(long_rows_are_cut),        cmocka_unit_test(rope_of_all_sizes),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

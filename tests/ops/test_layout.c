@@ -191,7 +191,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(permute_moves_dimensions),
         cmocka_unit_test(copy_makes_dense),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

@@ -230,7 +230,7 @@ static void refuses_not_finite(void **state)
     EXPECT_CONTAINS(err.message, "bad.safetensors");
     EXPECT_CONTAINS(err.message, "fc.weight");
     gen_weights_drop_prepared(c.weights, backend);
-    backend->fns->close(backend);
+    ops_backend_under_test()->close(backend);
     ops_case_free(&c);
 }
 
@@ -242,7 +242,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(stored_weights), cmocka_unit_test(refuses_not_finite),
         cmocka_unit_test(eight_bits),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

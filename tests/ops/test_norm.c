@@ -125,7 +125,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(group_norm_keeps_small_variance),
         cmocka_unit_test(row_norms_of_all_widths),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

@@ -1,0 +1,274 @@
+/* backend.c - the table of core, and opening. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gen/vulkan/compile.h"
+
+static bool vulkan_supports(gen_backend *b, const gen_node *node)
+{
+    (void)b;
+    return gen_vk_op_of(node) != NULL;
+}
+
+static gen_status vulkan_measure(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
+                                 gen_error *err)
+{
+    (void)err;
+    return gen_vk_measure((gen_vulkan *)b, plan, needs);
+}
+
+static void vulkan_release(gen_backend *b, gen_plan *plan)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    gen_vk_plan *p = gen_plan_backend_data(plan);
+    if (!p)
+        return;
+    /* A run that was left early may still be on the queue. */
+    gen_vk_wait(vk, vk->submitted, 60.0, NULL);
+    gen_vk_free_recording(vk, p);
+    gen_vk_buffer_free(vk, &p->io);
+    gen_free(p->io_offset);
+    gen_free(p->dispatches);
+    gen_free(p);
+    gen_plan_set_backend_data(plan, NULL);
+}
+
+static gen_status vulkan_compile(gen_backend *b, gen_plan *plan, gen_error *err)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    const gen_plan_stats *stats = gen_plan_get_stats(plan);
+    const size_t limit = vk->options.mem_limit, wanted = stats->arena + stats->scratch;
+    if (limit && wanted > limit)
+        return gen_fail(err, GEN_ERROR_MEMORY,
+                        "%.0f MiB of working memory are needed on the device, the limit is %.0f "
+                        "MiB",
+                        (double)wanted / 0x1p20, (double)limit / 0x1p20);
+    gen_vk_plan *p = gen_calloc(1, sizeof *p);
+    if (!p)
+        return gen_no_memory(err, "plan", sizeof *p);
+    gen_plan_set_backend_data(plan, p);
+    GEN_TRY(gen_vk_compile(vk, plan, p, err));
+    return gen_vk_check_messages(vk, err);
+}
+
+static gen_status vulkan_run(gen_backend *b, gen_plan *plan, gen_error *err)
+{
+    return gen_vk_run_plan((gen_vulkan *)b, gen_plan_backend_data(plan), err);
+}
+
+/* ---- inputs and outputs --------------------------------------------------------------------- */
+
+/* Rows of a table that stays on the host, for an embedding whose ids were just given. */
+static void gather(const gen_vk_plan *p, const gen_node *node, const int32_t *ids)
+{
+    const gen_tensor *table = node->inputs[1], *y = node->output;
+    const int64_t width = table->dims[1], rows = gen_tensor_rows(y);
+    const size_t size = gen_dtype_size(table->weight->dtype);
+    float *out = (float *)(void *)((char *)p->io.mapped + p->io_offset[y->id]);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t last = table->dims[0] - 1;
+        const int64_t id = ids[r] < 0 ? 0 : ids[r] > last ? last : ids[r];
+        gen_to_f32(out + r * width, (const char *)table->weight->data + (size_t)(id * width) * size,
+                   table->weight->dtype, (size_t)width);
+    }
+}
+
+static gen_status vulkan_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,
+                                gen_error *err)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    const gen_vk_plan *p = gen_plan_backend_data(plan);
+    (void)err;
+    if (p->io_offset[dst->id] >= 0) {
+        memcpy((char *)p->io.mapped + p->io_offset[dst->id], src, dst->arena_size);
+        vk->stats.uploads++;
+        vk->stats.upload_bytes += dst->arena_size;
+    }
+    for (int s = 0; s < gen_plan_num_steps(plan); s++) {
+        const gen_node *node = gen_plan_step(plan, s);
+        if (node->op != GEN_OP_EMBEDDING || gen_tensor_owner(node->inputs[0], NULL) != dst)
+            continue;
+        gather(p, node, src);
+        vk->stats.uploads++;
+        vk->stats.upload_bytes += node->output->arena_size;
+    }
+    return GEN_OK;
+}
+
+/* The memory behind `owner` on the host: the plan's own copy, or a new one in *block to be freed.
+ */
+static gen_status fetch(gen_vulkan *vk, const gen_vk_plan *p, const gen_tensor *owner,
+                        const float **out, float **block, gen_error *err)
+{
+    if (p->io_offset[owner->id] >= 0 && owner->is_output) {
+        *out = (const float *)(const void *)((const char *)p->io.mapped + p->io_offset[owner->id]);
+        return GEN_OK;
+    }
+    float *copy = gen_malloc(owner->arena_size);
+    if (!copy)
+        return gen_no_memory(err, "download", owner->arena_size);
+    const gen_status status =
+        gen_vk_read_back(vk, &vk->arena, owner->arena_offset, copy, owner->arena_size, err);
+    if (status) {
+        gen_free(copy);
+        return status;
+    }
+    *out = *block = copy;
+    return GEN_OK;
+}
+
+static gen_status vulkan_download(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,
+                                  gen_error *err)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    int64_t offset;
+    const gen_tensor *owner = gen_tensor_owner(src, &offset);
+    const float *from = NULL;
+    float *block = NULL;
+    GEN_TRY(fetch(vk, gen_plan_backend_data(plan), owner, &from, &block, err));
+    const int64_t rows = gen_tensor_rows(src), width = src->dims[src->rank - 1];
+    for (int64_t r = 0; r < rows; r++)
+        memcpy((float *)dst + r * width, from + offset + r * src->ld,
+               (size_t)width * sizeof(float));
+    gen_free(block);
+    vk->stats.downloads++;
+    vk->stats.download_bytes += (uint64_t)(rows * width) * sizeof(float);
+    return GEN_OK;
+}
+
+/* ---- tracing -------------------------------------------------------------------------------- */
+
+static gen_status is_finite(gen_vulkan *vk, const gen_tensor *t, bool *out, gen_error *err)
+{
+    float *values = gen_malloc(t->arena_size);
+    if (!values)
+        return gen_no_memory(err, "trace", t->arena_size);
+    const gen_status status =
+        gen_vk_read_back(vk, &vk->arena, t->arena_offset, values, t->arena_size, err);
+    *out = true;
+    for (size_t i = 0; !status && i < t->arena_size / sizeof(float); i++)
+        *out &= isfinite(values[i]) != 0;
+    gen_free(values);
+    return status;
+}
+
+/* Runs dispatches first..end, which belong to one node, and waits. */
+static gen_status run_node(gen_vulkan *vk, gen_vk_plan *p, int first, int end,
+                           VkCommandBuffer commands, gen_error *err)
+{
+    uint64_t value;
+    GEN_TRY(gen_vk_record_range(vk, p, first, end - first, commands, err));
+    GEN_TRY(gen_vk_submit(vk, commands, &value, err));
+    return gen_vk_wait(vk, value, 600.0, err);
+}
+
+static gen_status vulkan_trace(gen_backend *b, gen_plan *plan, const gen_node **node,
+                               gen_error *err)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    gen_vk_plan *p = gen_plan_backend_data(plan);
+    VkCommandBuffer commands;
+    const VkCommandBufferAllocateInfo info = {.sType =
+                                                  VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                              .commandPool = vk->command_pool,
+                                              .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                              .commandBufferCount = 1};
+    *node = NULL;
+    if (p->generation != vk->generation)
+        GEN_TRY(gen_vk_record(vk, p, err));
+    GEN_VK_TRY(vk->api.AllocateCommandBuffers(vk->device, &info, &commands), "trace");
+    gen_status status = GEN_OK;
+    for (int i = 0; i < p->num_dispatches && !status && !*node;) {
+        const gen_node *n = p->dispatches[i].node;
+        bool finite = true;
+        int end = i;
+        while (end < p->num_dispatches && p->dispatches[end].node == n)
+            end++;
+        status = run_node(vk, p, i, end, commands, err);
+        if (!status && n)
+            status = is_finite(vk, n->output, &finite, err);
+        if (!finite)
+            *node = n;
+        i = end;
+    }
+    if (!vk->is_lost)
+        vk->api.FreeCommandBuffers(vk->device, vk->command_pool, 1, &commands);
+    return status;
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static void vulkan_close(gen_backend *b)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    gen_vk_close_device(vk);
+    if (vk->pool && vk->pool->live)
+        vk->pool->vk = NULL; /* the last of the weights frees it */
+    else
+        gen_free(vk->pool);
+    gen_free(vk);
+}
+
+static const gen_backend_fns vulkan_fns = {
+    .name = "vulkan",
+    .supports = vulkan_supports,
+    .measure = vulkan_measure,
+    .compile = vulkan_compile,
+    .run = vulkan_run,
+    .trace = vulkan_trace,
+    .upload = vulkan_upload,
+    .download = vulkan_download,
+    .release = vulkan_release,
+    .close = vulkan_close,
+};
+
+gen_status gen_vulkan_open(gen_backend **out, const gen_vulkan_options *options, gen_error *err)
+{
+    gen_vulkan *vk = gen_calloc(1, sizeof *vk);
+    if (!vk)
+        return gen_no_memory(err, "Vulkan backend", sizeof *vk);
+    vk->base.fns = &vulkan_fns;
+    if (options)
+        vk->options = *options;
+    if (vk->options.device) {
+        snprintf(vk->device_name, sizeof vk->device_name, "%s", vk->options.device);
+        vk->options.device = vk->device_name;
+    }
+    const char *validate = getenv("GEN_VULKAN_VALIDATE");
+    vk->options.validate |= validate && strcmp(validate, "1") == 0;
+    vk->generation = 1;
+    vk->pool = gen_calloc(1, sizeof *vk->pool);
+    gen_status status = vk->pool ? GEN_OK : gen_no_memory(err, "Vulkan backend", sizeof *vk->pool);
+    if (!status) {
+        vk->pool->vk = vk;
+        status = gen_vk_open_device(vk, err);
+    }
+    if (status) {
+        vulkan_close(&vk->base);
+        return status;
+    }
+    *out = &vk->base;
+    return GEN_OK;
+}
+
+const char *gen_vulkan_describe(const gen_backend *backend, char *buf, size_t size)
+{
+    const gen_vulkan *vk = (const gen_vulkan *)backend;
+    snprintf(buf, size, "%s, %s", vk->info->name, vk->info->driver);
+    return buf;
+}
+
+const gen_vulkan_device *gen_vulkan_device_of(const gen_backend *backend)
+{
+    return ((const gen_vulkan *)backend)->info;
+}
+
+gen_vulkan_stats gen_vulkan_get_stats(const gen_backend *backend)
+{
+    const gen_vulkan *vk = (const gen_vulkan *)backend;
+    gen_vulkan_stats stats = vk->stats;
+    stats.messages = vk->instance->num_messages;
+    return stats;
+}

@@ -1,0 +1,138 @@
+/* linear.c - matrix products (GEN_OP_LINEAR), and what convolutions share with them. */
+#include "gen/vulkan/product.h"
+
+/* ---- shared --------------------------------------------------------------------------------- */
+
+gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, int64_t rows, int64_t cols)
+{
+    static const gen_vk_tile medium = {64, 64, 16, 4, 4}, small = {32, 32, 16, 4, 4};
+    const int64_t tiles = gen_vk_divide_up(rows, medium.bm) * gen_vk_divide_up(cols, medium.bn);
+    (void)vk;
+    return tiles < 16 ? small : medium;
+}
+
+void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile)
+{
+    const gen_epilogue *e = &node->epilogue;
+    const gen_tensor *w = gen_tensor_owner(node->inputs[1], NULL);
+    gen_vk_constant(d, tile.bm / tile.tm * (tile.bn / tile.tn));
+    gen_vk_constant(d, tile.bm);
+    gen_vk_constant(d, tile.bn);
+    gen_vk_constant(d, tile.bk);
+    gen_vk_constant(d, tile.tm);
+    gen_vk_constant(d, tile.tn);
+    gen_vk_constant(d, gen_vk_form_dtype(w->weight, GEN_VK_STORED));
+    gen_vk_constant(d, gen_vk_bias(node) != NULL);
+    gen_vk_constant(d, e->act);
+    gen_vk_constant(d, !e->residual ? 0 : e->residual_broadcasts ? 2 : 1);
+    gen_vk_constant(d, e->post_act);
+}
+
+const gen_tensor *gen_vk_bias(const gen_node *node)
+{
+    const gen_tensor *t = node->num_inputs > 2 ? node->inputs[2] : NULL;
+    return t && t != node->epilogue.residual ? t : NULL;
+}
+
+gen_vk_epilogue_params gen_vk_bind_epilogue(gen_vk_compiler *c, gen_vk_dispatch *d,
+                                            const gen_node *node, int64_t row, int64_t rows)
+{
+    gen_vk_epilogue_params p = {0};
+    const gen_tensor *bias = gen_vk_bias(node), *r = node->epilogue.residual;
+    if (bias)
+        p.b0 = gen_vk_bind(c, d, bias, 0, gen_tensor_elements(bias), GEN_VK_READ);
+    else
+        gen_vk_bind_nothing(d);
+    if (!r) {
+        gen_vk_bind_nothing(d);
+        return p;
+    }
+    p.ld_r = (uint32_t)r->ld;
+    if (node->epilogue.residual_broadcasts)
+        p.r0 = gen_vk_bind_rows(c, d, r, 0, gen_tensor_rows(r), GEN_VK_READ);
+    else
+        p.r0 = gen_vk_bind_rows(c, d, r, row, rows, GEN_VK_READ);
+    return p;
+}
+
+int64_t gen_vk_product_rows(const gen_vk_compiler *c, const gen_node *node)
+{
+    int64_t rows = gen_vk_window_rows(c, node->output);
+    const gen_epilogue *e = &node->epilogue;
+    if (e->residual && !e->residual_broadcasts)
+        rows = gen_vk_min(rows, gen_vk_window_rows(c, e->residual));
+    return rows;
+}
+
+bool gen_vk_product_supports(const gen_node *node)
+{
+    const gen_tensor *w = gen_tensor_owner(node->inputs[1], NULL);
+    return w->kind == GEN_KIND_WEIGHT && gen_tensor_is_dense(node->inputs[1]);
+}
+
+gen_vk_form gen_vk_linear_form(const gen_node *node, int i)
+{
+    (void)node;
+    return i == 1 ? GEN_VK_STORED : GEN_VK_F32;
+}
+
+int64_t gen_vk_rows_in_time(const gen_vk_compiler *c, const gen_node *node, int64_t unit)
+{
+    const double all = (double)gen_tensor_rows(node->output);
+    const double rows = 0.2 * c->vk->flops_per_second / (gen_node_flops(node) / all);
+    if (rows >= all)
+        return (int64_t)all;
+    return rows < (double)unit ? unit : (int64_t)(rows / (double)unit) * unit;
+}
+
+/* ---- linear --------------------------------------------------------------------------------- */
+
+typedef struct linear_params { /* as in linear.comp */
+    uint32_t rows, cols, depth;
+    uint32_t x0, ld_x, w0, ld_w, b0, r0, ld_r, y0, ld_y;
+    uint32_t first_row, sample_rows;
+} linear_params;
+
+static void encode_window(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile, int64_t row,
+                          int64_t rows)
+{
+    const gen_tensor *x = node->inputs[0], *w = node->inputs[1], *y = node->output;
+    const int64_t depth = x->dims[x->rank - 1], cols = y->dims[y->rank - 1];
+    linear_params p = {.rows = (uint32_t)rows,
+                       .cols = (uint32_t)cols,
+                       .depth = (uint32_t)depth,
+                       .ld_x = (uint32_t)x->ld,
+                       .ld_w = (uint32_t)depth,
+                       .ld_y = (uint32_t)y->ld,
+                       .first_row = (uint32_t)row,
+                       .sample_rows = (uint32_t)(gen_tensor_rows(y) / y->dims[0])};
+    gen_vk_dispatch *d = gen_vk_dispatch_new(c, "linear");
+    gen_vk_product_constants(d, node, tile);
+    p.x0 = gen_vk_bind_rows(c, d, x, row, rows, GEN_VK_READ);
+    p.w0 = gen_vk_bind(c, d, w, 0, depth * cols, GEN_VK_READ);
+    const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, row, rows);
+    p.b0 = e.b0;
+    p.r0 = e.r0;
+    p.ld_r = e.ld_r;
+    p.y0 = gen_vk_bind_rows(c, d, y, row, rows, GEN_VK_WRITE);
+    gen_vk_push(d, &p, sizeof p);
+    gen_vk_groups(c, d, gen_vk_divide_up(cols, tile.bn), gen_vk_divide_up(rows, tile.bm), 1);
+}
+
+static void encode(gen_vk_compiler *c, const gen_node *node)
+{
+    const gen_tensor *x = node->inputs[0], *y = node->output;
+    const int64_t rows = gen_tensor_rows(y), depth = x->dims[x->rank - 1];
+    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, rows, y->dims[y->rank - 1]);
+    const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
+    gen_vk_check_loops(c, gen_vk_divide_up(depth, tile.bk) *
+                              (4 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk));
+    int64_t window = gen_vk_min(gen_vk_product_rows(c, node), gen_vk_window_rows(c, x));
+    window = gen_vk_min(window, gen_vk_rows_in_time(c, node, tile.bm));
+    window = gen_vk_min(window, (int64_t)GEN_VK_MAX_GROUPS * tile.bm);
+    for (int64_t row = 0; row < rows; row += window)
+        encode_window(c, node, tile, row, gen_vk_min(window, rows - row));
+}
+
+const gen_vk_op gen_vk_linear = {
+    .supports = gen_vk_product_supports, .form = gen_vk_linear_form, .encode = encode};

@@ -1,0 +1,129 @@
+/* pipeline.c - layouts, shader modules and pipelines.
+ *
+ * One layout for each number of storage buffers serves all shaders.  A pipeline is a shader with
+ * its specialisation constants, made when a plan first needs it and kept to the end. */
+#include <string.h>
+
+#include "gen/vulkan/vulkan_internal.h"
+
+static gen_status make_layout(gen_vulkan *vk, int n, gen_error *err)
+{
+    VkDescriptorSetLayoutBinding bindings[GEN_VK_MAX_BUFFERS] = {0};
+    for (int i = 0; i < n; i++)
+        bindings[i] =
+            (VkDescriptorSetLayoutBinding){.binding = (uint32_t)i,
+                                           .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .descriptorCount = 1,
+                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    const VkDescriptorSetLayoutCreateInfo set = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+        .bindingCount = (uint32_t)n,
+        .pBindings = bindings};
+    GEN_VK_TRY(vk->api.CreateDescriptorSetLayout(vk->device, &set, NULL, &vk->set_layouts[n]),
+               "layout");
+    const VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, GEN_VK_PUSH_BYTES};
+    const VkPipelineLayoutCreateInfo layout = {.sType =
+                                                   VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                               .setLayoutCount = 1,
+                                               .pSetLayouts = &vk->set_layouts[n],
+                                               .pushConstantRangeCount = 1,
+                                               .pPushConstantRanges = &push};
+    GEN_VK_TRY(vk->api.CreatePipelineLayout(vk->device, &layout, NULL, &vk->layouts[n]), "layout");
+    return GEN_OK;
+}
+
+gen_status gen_vk_make_layouts(gen_vulkan *vk, gen_error *err)
+{
+    for (int n = 1; n <= GEN_VK_MAX_BUFFERS; n++)
+        GEN_TRY(make_layout(vk, n, err));
+    const VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    GEN_VK_TRY(vk->api.CreatePipelineCache(vk->device, &cache, NULL, &vk->pipeline_cache),
+               "pipeline cache");
+    return GEN_OK;
+}
+
+void gen_vk_free_pipelines(gen_vulkan *vk)
+{
+    while (vk->pipelines) {
+        gen_vk_pipeline *p = vk->pipelines;
+        vk->pipelines = p->next;
+        vk->api.DestroyPipeline(vk->device, p->handle, NULL);
+        gen_free(p);
+    }
+    for (int n = 1; n <= GEN_VK_MAX_BUFFERS; n++) {
+        if (vk->layouts[n])
+            vk->api.DestroyPipelineLayout(vk->device, vk->layouts[n], NULL);
+        if (vk->set_layouts[n])
+            vk->api.DestroyDescriptorSetLayout(vk->device, vk->set_layouts[n], NULL);
+    }
+    if (vk->pipeline_cache)
+        vk->api.DestroyPipelineCache(vk->device, vk->pipeline_cache, NULL);
+}
+
+static const gen_vk_shader *find_shader(const char *name)
+{
+    for (const gen_vk_shader *s = gen_vk_shaders; s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
+static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
+{
+    VkShaderModule module;
+    const VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                           .codeSize = p->shader->size,
+                                           .pCode = p->shader->code};
+    GEN_VK_TRY(vk->api.CreateShaderModule(vk->device, &code, NULL, &module), p->shader->name);
+    VkSpecializationMapEntry entries[GEN_VK_MAX_CONSTANTS];
+    for (int i = 0; i < p->num_constants; i++)
+        entries[i] = (VkSpecializationMapEntry){(uint32_t)i, (uint32_t)(i * 4), 4};
+    const VkSpecializationInfo constants = {.mapEntryCount = (uint32_t)p->num_constants,
+                                            .pMapEntries = entries,
+                                            .dataSize = (size_t)p->num_constants * 4,
+                                            .pData = p->constants};
+    const VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .module = module,
+                  .pName = "main",
+                  .pSpecializationInfo = &constants},
+        .layout = vk->layouts[p->num_buffers]};
+    const VkResult result =
+        vk->api.CreateComputePipelines(vk->device, vk->pipeline_cache, 1, &info, NULL, &p->handle);
+    vk->api.DestroyShaderModule(vk->device, module, NULL);
+    return result == VK_SUCCESS ? GEN_OK : gen_vk_fail(err, result, p->shader->name);
+}
+
+gen_status gen_vk_get_pipeline(gen_vulkan *vk, const gen_vk_pipeline **out, const char *shader,
+                               int num_buffers, int num_constants, const uint32_t *constants,
+                               gen_error *err)
+{
+    const size_t size = (size_t)num_constants * sizeof *constants;
+    for (const gen_vk_pipeline *p = vk->pipelines; p; p = p->next)
+        if (strcmp(p->shader->name, shader) == 0 && p->num_buffers == num_buffers &&
+            p->num_constants == num_constants && memcmp(p->constants, constants, size) == 0) {
+            *out = p;
+            return GEN_OK;
+        }
+    gen_vk_pipeline *p = gen_calloc(1, sizeof *p);
+    if (!p)
+        return gen_no_memory(err, "pipeline", sizeof *p);
+    p->shader = find_shader(shader);
+    p->num_buffers = num_buffers;
+    p->num_constants = num_constants;
+    memcpy(p->constants, constants, size);
+    const gen_status status =
+        p->shader ? create(vk, p, err)
+                  : gen_fail(err, GEN_ERROR_INTERNAL, "there is no shader \"%s\"", shader);
+    if (status) {
+        gen_free(p);
+        return status;
+    }
+    p->next = vk->pipelines;
+    vk->pipelines = p;
+    vk->stats.pipelines++;
+    *out = p;
+    return GEN_OK;
+}

@@ -1,0 +1,121 @@
+/* run.c - submissions, and waiting for them with a limit.
+ *
+ * One timeline semaphore counts all submissions.  At most two slices of a plan are on the queue, so
+ * whoever wants to stop waits for two at most. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "gen/vulkan/compile.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+gen_status gen_vk_check_messages(const gen_vulkan *vk, gen_error *err)
+{
+    if (!vk->instance->num_messages)
+        return GEN_OK;
+    return gen_fail(err, GEN_ERROR_DEVICE, "the Vulkan validation layer: %s",
+                    vk->instance->first_message);
+}
+
+static gen_status lost(gen_vulkan *vk, VkResult result, gen_error *err)
+{
+    vk->is_lost |= result == VK_ERROR_DEVICE_LOST;
+    return gen_vk_fail(err, result, vk->info->name);
+}
+
+gen_status gen_vk_submit(gen_vulkan *vk, VkCommandBuffer commands, uint64_t *value, gen_error *err)
+{
+    if (vk->is_lost)
+        return lost(vk, VK_ERROR_DEVICE_LOST, err);
+    *value = vk->submitted + 1;
+    const VkTimelineSemaphoreSubmitInfo timeline = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO,
+        .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = value};
+    const VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
+                               .pNext = &timeline,
+                               .commandBufferCount = 1,
+                               .pCommandBuffers = &commands,
+                               .signalSemaphoreCount = 1,
+                               .pSignalSemaphores = &vk->timeline};
+    const VkResult result = vk->api.QueueSubmit(vk->queue, 1, &info, VK_NULL_HANDLE);
+    if (result != VK_SUCCESS)
+        return lost(vk, result, err);
+    vk->submitted = *value;
+    vk->stats.submissions++;
+    return GEN_OK;
+}
+
+gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error *err)
+{
+    const VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                      .semaphoreCount = 1,
+                                      .pSemaphores = &vk->timeline,
+                                      .pValues = &value};
+    const double start = now();
+    if (vk->is_lost)
+        return lost(vk, VK_ERROR_DEVICE_LOST, err);
+    for (;;) {
+        const VkResult result = vk->api.WaitSemaphores(vk->device, &info, 100000000);
+        if (result == VK_SUCCESS)
+            return GEN_OK;
+        if (result != VK_TIMEOUT)
+            return lost(vk, result, err);
+        if (now() - start > seconds) {
+            vk->is_lost = true;
+            return gen_fail(err, GEN_ERROR_DEVICE, "%s does not answer since %.0f seconds",
+                            vk->info->name, now() - start);
+        }
+    }
+}
+
+/* A software driver compiles on first use, which takes its time. */
+static double patience(const gen_vulkan *vk, const gen_vk_slice *s)
+{
+    const double usual = 20.0 * s->estimate > 10.0 ? 20.0 * s->estimate : 10.0;
+    return vk->info->kind == GEN_VULKAN_SOFTWARE ? 600.0 + usual : usual;
+}
+
+/* Speeds from the first run, so that slices take the time they should. */
+static gen_status learn(gen_vulkan *vk, gen_vk_plan *p, double seconds, gen_error *err)
+{
+    double estimate = 0.0;
+    for (int i = 0; i < p->num_slices; i++)
+        estimate += p->slices[i].estimate;
+    const double ratio = estimate / seconds;
+    p->is_measured = true;
+    if (seconds < 0.02 || (ratio > 0.5 && ratio < 4.0))
+        return GEN_OK;
+    vk->flops_per_second *= ratio;
+    vk->bytes_per_second *= ratio;
+    return gen_vk_record(vk, p, err);
+}
+
+gen_status gen_vk_run_plan(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
+{
+    uint64_t values[2] = {0};
+    if (p->generation != vk->generation)
+        GEN_TRY(gen_vk_record(vk, p, err));
+    const bool is_second_run = p->generation && !p->is_measured && vk->stats.runs > 0;
+    const double start = now();
+    for (int i = 0; i < p->num_slices; i++) {
+        if (i >= 2)
+            GEN_TRY(gen_vk_wait(vk, values[i % 2], patience(vk, &p->slices[i - 2]), err));
+        GEN_TRY(gen_vk_submit(vk, p->slices[i].commands, &values[i % 2], err));
+    }
+    if (p->num_slices)
+        GEN_TRY(gen_vk_wait(vk, vk->submitted, patience(vk, &p->slices[p->num_slices - 1]), err));
+    vk->stats.runs++;
+    vk->stats.dispatches += (uint64_t)(p->num_dispatches - p->num_copies);
+    vk->stats.copies += (uint64_t)p->num_copies;
+    vk->stats.barriers += (uint64_t)p->num_barriers;
+    if (is_second_run)
+        GEN_TRY(learn(vk, p, now() - start, err));
+    return gen_vk_check_messages(vk, err);
+}

@@ -1,0 +1,189 @@
+/* vulkan_internal.h - what the files of this folder share.
+ *
+ * instance.c opens the loader and lists devices; device.c opens one; memory.c gives buffers, weight
+ * memory and staging; pipeline.c shaders; compile.c turns nodes into dispatches, with the ops in
+ * the files named like their twins of gen/cpu; record.c orders them, finds the barriers and fills
+ * command buffers; run.c submits; backend.c is the table of core. */
+#ifndef GEN_VULKAN_VULKAN_INTERNAL_H
+#define GEN_VULKAN_VULKAN_INTERNAL_H
+
+#include "gen/core/plan.h"
+#include "gen/vulkan/api.h"
+#include "gen/vulkan/vulkan.h"
+
+enum {
+    GEN_VK_MAX_BUFFERS = 6,    /* of a shader */
+    GEN_VK_MAX_CONSTANTS = 16, /* specialisation constants of a shader */
+    GEN_VK_PUSH_BYTES = 128,
+    GEN_VK_MAX_GROUPS = 65535, /* along one axis */
+    GEN_VK_ALIGNMENT = 256,    /* of everything placed in a buffer */
+    GEN_VK_LOOP_LIMIT = 50000  /* iterations of one invocation, loop entries included */
+};
+
+/* ---- instance.c ---- */
+
+typedef struct gen_vk_instance {
+    gen_vk_api api;
+    VkInstance handle;
+    VkDebugUtilsMessengerEXT messenger;
+    VkPhysicalDevice *physical;
+    gen_vulkan_device *devices; /* the same order */
+    int num_devices;
+    bool validates;
+    /* the validation layer */
+    void (*message)(void *user, const char *text);
+    void *message_user;
+    uint64_t num_messages;
+    char first_message[512];
+} gen_vk_instance;
+
+/* Errors: DEVICE (no loader, no driver, no validation layer); MEMORY. */
+gen_status gen_vk_instance_new(gen_vk_instance **out, const gen_vulkan_options *options,
+                               gen_error *err);
+void gen_vk_instance_free(gen_vk_instance *instance); /* accepts NULL */
+/* The index of the device that `wanted` names.  Errors: DEVICE, ARGUMENT. */
+gen_status gen_vk_choose_device(int *index, const gen_vk_instance *instance, const char *wanted,
+                                gen_error *err);
+
+/* ---- memory.c ---- */
+
+/* A VkBuffer with memory of its own.  The handle may change when it grows. */
+typedef struct gen_vk_buffer {
+    VkBuffer handle;
+    VkDeviceMemory memory;
+    VkDeviceSize size;
+    void *mapped; /* or NULL */
+} gen_vk_buffer;
+
+typedef enum gen_vk_memory_kind {
+    GEN_VK_DEVICE_MEMORY, /* for shaders; mapped where the device has no other memory */
+    GEN_VK_UPLOAD_MEMORY, /* written by the host */
+    GEN_VK_READ_MEMORY    /* read by the host: cached when there is such a type */
+} gen_vk_memory_kind;
+
+/* A block that holds weights, freed with the last of them. */
+typedef struct gen_vk_block {
+    struct gen_vk_block *next;
+    gen_vk_buffer buffer;
+    VkDeviceSize used;
+    int live;
+} gen_vk_block;
+
+/* The blocks of a backend.  Weights may outlive it: then `vk` is NULL and the blocks are gone, and
+ * the last weight frees the pool. */
+typedef struct gen_vk_pool {
+    struct gen_vulkan *vk;
+    gen_vk_block *blocks;
+    int live; /* weights in all blocks */
+} gen_vk_pool;
+
+typedef struct gen_vk_weight { /* gen_prepared.data */
+    gen_vk_block *block;
+    VkDeviceSize offset, size;
+} gen_vk_weight;
+
+/* How a weight is stored on the device. */
+typedef enum gen_vk_form {
+    GEN_VK_STORED, /* f32, f16 or bf16 as in the file; other types widened to f32 */
+    GEN_VK_F32,    /* widened */
+    GEN_VK_CONV,   /* as STORED, [Co][kh][kw][Ci] */
+    GEN_VK_NUM_FORMS
+} gen_vk_form;
+
+/* ---- pipeline.c ---- */
+
+typedef struct gen_vk_shader {
+    const char *name;
+    const uint32_t *code;
+    size_t size; /* bytes */
+} gen_vk_shader;
+
+extern const gen_vk_shader gen_vk_shaders[]; /* generated; ends with a NULL name */
+
+typedef struct gen_vk_pipeline {
+    struct gen_vk_pipeline *next;
+    const gen_vk_shader *shader;
+    int num_buffers, num_constants;
+    uint32_t constants[GEN_VK_MAX_CONSTANTS];
+    VkPipeline handle;
+} gen_vk_pipeline;
+
+/* ---- the backend ---- */
+
+typedef struct gen_vulkan {
+    gen_backend base;
+    gen_vulkan_options options;
+    char device_name[64]; /* options.device points here */
+    gen_vk_instance *instance;
+    gen_vk_api api; /* with the functions of the device */
+    const gen_vulkan_device *info;
+    VkPhysicalDevice physical;
+    VkPhysicalDeviceLimits limits;
+    VkPhysicalDeviceMemoryProperties memory_types;
+    VkDevice device;
+    VkQueue queue;
+    uint32_t queue_family;
+    bool has_timestamps;
+    size_t max_binding;
+    uint32_t binding_alignment;
+    VkCommandPool command_pool;
+    VkSemaphore timeline;
+    uint64_t submitted; /* value of the timeline after all submitted work */
+    bool is_lost;
+    VkDescriptorSetLayout set_layouts[GEN_VK_MAX_BUFFERS + 1];
+    VkPipelineLayout layouts[GEN_VK_MAX_BUFFERS + 1];
+    VkPipelineCache pipeline_cache;
+    gen_vk_pipeline *pipelines;
+    gen_vk_pool *pool;
+    gen_vk_buffer arena, scratch; /* shared by all plans */
+    uint64_t generation;          /* counts the moves of the two */
+    struct {
+        gen_vk_buffer buffer;
+        VkCommandBuffer commands;
+        uint64_t value; /* of the timeline, when its copy is done */
+    } staging[2];
+    int staging_turn;
+    double flops_per_second, bytes_per_second; /* measured; guesses at first */
+    gen_vulkan_stats stats;
+} gen_vulkan;
+
+/* device.c */
+gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err);
+void gen_vk_close_device(gen_vulkan *vk);
+
+/* memory.c.  Every status is DEVICE or MEMORY with a message. */
+gen_status gen_vk_buffer_new(gen_vulkan *vk, gen_vk_buffer *out, VkDeviceSize size,
+                             gen_vk_memory_kind kind, const char *what, gen_error *err);
+void gen_vk_buffer_free(gen_vulkan *vk, gen_vk_buffer *buffer);
+/* Makes a buffer at least `size` bytes; its contents are lost when it moves. */
+gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSize size,
+                              const char *what, gen_error *err);
+/* Copies device memory to the host, waiting for it. */
+gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceSize offset,
+                            void *out, VkDeviceSize size, gen_error *err);
+/* Brings the owner of `t` onto the device, once per form.  Errors: MODEL (not finite). */
+gen_status gen_vk_prepare_weight(gen_vulkan *vk, const gen_tensor *t, gen_vk_form form,
+                                 gen_error *err);
+const gen_vk_weight *gen_vk_find_weight(const gen_vulkan *vk, const gen_tensor *t,
+                                        gen_vk_form form);
+/* Type of the elements of a weight in that form: F32, F16 or BF16. */
+gen_dtype gen_vk_form_dtype(const gen_weight *w, gen_vk_form form);
+size_t gen_vk_form_size(const gen_weight *w, gen_vk_form form); /* bytes */
+void gen_vk_free_memory(gen_vulkan *vk);                        /* at the end */
+
+/* pipeline.c */
+gen_status gen_vk_make_layouts(gen_vulkan *vk, gen_error *err);
+void gen_vk_free_pipelines(gen_vulkan *vk);
+/* The pipeline of a shader by name; made when it is new. */
+gen_status gen_vk_get_pipeline(gen_vulkan *vk, const gen_vk_pipeline **out, const char *shader,
+                               int num_buffers, int num_constants, const uint32_t *constants,
+                               gen_error *err);
+
+/* run.c */
+gen_status gen_vk_submit(gen_vulkan *vk, VkCommandBuffer commands, uint64_t *value, gen_error *err);
+/* Waits until the timeline has reached `value`.  Errors: DEVICE when it is lost, or does not get
+ * there within `seconds`. */
+gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error *err);
+gen_status gen_vk_check_messages(const gen_vulkan *vk, gen_error *err);
+
+#endif
