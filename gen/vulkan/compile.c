@@ -22,6 +22,8 @@
 /* clang-format off */
 static const gen_vk_op *const ops[GEN_NUM_OPS] = {
     [GEN_OP_LINEAR] = &gen_vk_linear,
+    [GEN_OP_CONV2D] = &gen_vk_conv2d,
+    [GEN_OP_ATTENTION] = &gen_vk_attention,
     [GEN_OP_GROUP_NORM] = &gen_vk_group_norm,
     [GEN_OP_LAYER_NORM] = &gen_vk_row_norm,
     [GEN_OP_RMS_NORM] = &gen_vk_row_norm,
@@ -235,8 +237,10 @@ static gen_status prepare_weights(gen_vulkan *vk, const gen_plan *plan, gen_erro
 {
     for (int s = 0; s < gen_plan_num_steps(plan); s++) {
         const gen_node *node = gen_plan_step(plan, s);
-        if (node->op == GEN_OP_EMBEDDING)
-            continue; /* its table stays on the host */
+        if (node->op == GEN_OP_EMBEDDING) { /* its table stays on the host */
+            GEN_TRY(gen_weight_check_finite(node->inputs[1]->weight, err));
+            continue;
+        }
         for (int i = 0; i < node->num_inputs; i++)
             if (gen_tensor_owner(node->inputs[i], NULL)->kind == GEN_KIND_WEIGHT)
                 GEN_TRY(gen_vk_prepare_weight(vk, node->inputs[i], form_of(node, i), err));

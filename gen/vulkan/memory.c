@@ -210,12 +210,16 @@ size_t gen_vk_form_size(const gen_weight *w, gen_vk_form form)
 /* Elements first..first+count of a convolution kernel in the order [Co][kh][kw][Ci]. */
 static void reorder(const gen_weight *w, void *out, size_t first, size_t count)
 {
+    const gen_dtype to = gen_vk_form_dtype(w, GEN_VK_CONV);
     const size_t size = gen_dtype_size(w->dtype), ci = (size_t)w->dims[1];
     const size_t taps = count_of(w) / ((size_t)w->dims[0] * ci);
     for (size_t i = 0; i < count; i++) {
         const size_t at = first + i, o = at / (taps * ci), tap = at / ci % taps, c = at % ci;
-        memcpy((char *)out + i * size, (const char *)w->data + ((o * ci + c) * taps + tap) * size,
-               size);
+        const char *from = (const char *)w->data + ((o * ci + c) * taps + tap) * size;
+        if (to == w->dtype)
+            memcpy((char *)out + i * size, from, size);
+        else
+            gen_to_f32((float *)out + i, from, w->dtype, 1);
     }
 }
 
@@ -224,7 +228,7 @@ static void fill(const gen_weight *w, gen_vk_form form, void *out, size_t first,
     const size_t size = gen_dtype_size(w->dtype);
     const gen_dtype to = gen_vk_form_dtype(w, form);
     const char *from = (const char *)w->data + first * size;
-    if (form == GEN_VK_CONV && w->rank > 2 && to == w->dtype)
+    if (form == GEN_VK_CONV && w->rank > 2)
         reorder(w, out, first, count);
     else if (to == w->dtype)
         memcpy(out, from, count * size);

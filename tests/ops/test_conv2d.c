@@ -237,7 +237,7 @@ static void check_frames(const frames_case *p)
     free(wide);
     gen_plan_free(plan);
     gen_weights_drop_prepared(c.weights, backend);
-    backend->fns->close(backend);
+    ops_backend_under_test()->close(backend);
     ops_case_free(&c);
 }
 
