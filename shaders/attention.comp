@@ -25,14 +25,14 @@ layout(push_constant) uniform Params {
     uint b0, b_sample, b_head, b_query;       // steps of the bias
     uint first_sample, first_query, base_key; // of the windows
     uint begin_key, end_key;                  // of this dispatch
-    uint resumes, finishes;
+    uint resumes, finishes, queries; // the last: of the window, for each sample
     float scale; // times log2(e)
 } p;
 layout(binding = 0) readonly buffer Q { float q[]; };
 layout(binding = 1) readonly buffer K { float k[]; };
 layout(binding = 2) readonly buffer V { float v[]; };
 layout(binding = 3) readonly buffer Bias { float bias[]; };
-layout(binding = 4) buffer State { float state[]; }; // [sample][head][query][2 + dv]
+layout(binding = 4) buffer State { float state[]; }; // [sample][head][query][2 + dv] of the window
 layout(binding = 5) writeonly buffer Y { float y[]; };
 
 const uint ROWS = BQ / TY, COLS = BK / TX;
@@ -113,10 +113,12 @@ void find_probabilities(uint r)
 void main()
 {
     const uint i = gl_LocalInvocationID.x, tx = i % TX, ty = i / TX;
-    const uint head = gl_WorkGroupID.y, sample_index = p.first_sample + gl_WorkGroupID.z;
+    const uint head = gl_WorkGroupID.y;
     const uint query = p.first_query + gl_WorkGroupID.x * BQ;
     const uint q_row = gl_WorkGroupID.z * p.tq + gl_WorkGroupID.x * BQ; // in the window
-    const uint states = (sample_index * p.heads + head) * p.tq + query, state_size = 2 + p.dv;
+    const uint state_size = 2 + p.dv;
+    const uint states =
+        (gl_WorkGroupID.z * p.heads + head) * p.queries + gl_WorkGroupID.x * BQ;
     float values[ROWS * NV];
     if (i < BQ) {
         const bool loads = p.resumes != 0 && query + i < p.tq;

@@ -29,12 +29,13 @@ layout(push_constant) uniform Params {
     uint in_h, in_w, up_h, up_w, out_h, out_w;
     uint first_row; // image * out_h + row of y where the window starts
     uint first_in;  // image * in_h + row of x where its window starts
+    uint begin, end; // of the depth; y holds the sums of what came before
 } p;
 layout(binding = 0) readonly buffer X { float x[]; };
 layout(binding = 1) readonly buffer W { uint w[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) writeonly buffer Y { float y[]; };
+layout(binding = 4) buffer Y { float y[]; };
 
 shared float xs[BK * (BM + 1)];
 shared float ws[BK * (BN + 1)];
@@ -75,13 +76,17 @@ void main()
         image_row[m] = m0 + m < p.rows ? int(row / p.out_h * p.in_h) : -1;
     }
     float sums[TM * TN];
-    UNROLL for (uint a = 0; a < TM * TN; a++)
-        sums[a] = 0.0;
+    UNROLL for (uint a = 0; a < TM; a++)
+        UNROLL for (uint b = 0; b < TN; b++) {
+            const uint m = m0 + tm + a * (BM / TM), n = n0 + tn + b * (BN / TN);
+            const bool resumes = p.begin > 0 && m < p.rows && n < p.cols;
+            sums[a * TN + b] = resumes ? y[p.y0 + m * p.ld_y + n] : 0.0;
+        }
     // The same place k of every turn is this invocation's: threads is a multiple of BK.
     const uint k = i % BK;
-    uint tap = k / p.channels, channel = k % p.channels;
+    uint tap = (p.begin + k) / p.channels, channel = (p.begin + k) % p.channels;
     barrier();
-    for (uint k0 = 0; k0 < p.depth; k0 += BK) {
+    for (uint k0 = p.begin; k0 < p.end; k0 += BK) {
         const int ky = int(tap / p.kernel_w), kx = int(tap % p.kernel_w);
         const bool inside = k0 + k < p.depth;
         for (uint m = i / BK; m < BM; m += threads / BK)
@@ -118,7 +123,7 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint n = n0 + tn + b * (BN / TN);
             if (m < p.rows && n < p.cols)
-                y[p.y0 + m * p.ld_y + n] = finished(m, n, sums[a * TN + b]);
+                y[p.y0 + m * p.ld_y + n] = p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]);
         }
     }
 }

@@ -3,7 +3,7 @@
 // linear: y[m,n] = post_act(act(sum_k x[m,k] w[n,k] + bias[n]) + residual).
 // A workgroup makes a tile of BM x BN outputs; both operands pass through shared memory BK at a
 // time, each invocation keeps TM x TN sums.  The sum over k is one chain, so results depend on no
-// tile.  Loops of an invocation: ceil(K / BK) (4 + BM BK / T + BN BK / T + BK) with T invocations.
+// tile; a long one is spread over dispatches, the sums waiting in y.  Loops of an invocation: ceil(K / BK) (4 + BM BK / T + BN BK / T + BK) with T invocations.
 // CPU twin: gen/cpu/linear.c.
 #include "common/act.glsl"
 #include "common/unroll.glsl"
@@ -23,12 +23,13 @@ layout(push_constant) uniform Params {
     uint rows, cols, depth;
     uint x0, ld_x, w0, ld_w, b0, r0, ld_r, y0, ld_y;
     uint first_row, sample_rows; // of the tensor: where this window starts; rows of a sample
+    uint begin, end;             // of the sum over k; y holds what came before
 } p;
 layout(binding = 0) readonly buffer X { float x[]; };
 layout(binding = 1) readonly buffer W { uint w[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
 layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) writeonly buffer Y { float y[]; };
+layout(binding = 4) buffer Y { float y[]; };
 
 shared float xs[BK * (BM + 1)];
 shared float ws[BK * (BN + 1)];
@@ -50,9 +51,13 @@ void main()
     const uint m0 = gl_WorkGroupID.y * BM, n0 = gl_WorkGroupID.x * BN;
     const uint tm = i / width, tn = i % width; // outputs m0 + tm + a BM/TM, n0 + tn + b BN/TN
     float sums[TM * TN];
-    UNROLL for (uint a = 0; a < TM * TN; a++)
-        sums[a] = 0.0;
-    for (uint k0 = 0; k0 < p.depth; k0 += BK) {
+    UNROLL for (uint a = 0; a < TM; a++)
+        UNROLL for (uint b = 0; b < TN; b++) {
+            const uint m = m0 + tm + a * (BM / TM), n = n0 + tn + b * (BN / TN);
+            const bool resumes = p.begin > 0 && m < p.rows && n < p.cols;
+            sums[a * TN + b] = resumes ? y[p.y0 + m * p.ld_y + n] : 0.0;
+        }
+    for (uint k0 = p.begin; k0 < p.end; k0 += BK) {
         for (uint e = i; e < BM * BK; e += threads) {
             const uint k = e % BK, m = e / BK;
             const bool inside = m0 + m < p.rows && k0 + k < p.depth;
@@ -85,7 +90,7 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint n = n0 + tn + b * (BN / TN);
             if (m < p.rows && n < p.cols)
-                y[p.y0 + m * p.ld_y + n] = finished(m, n, sums[a * TN + b]);
+                y[p.y0 + m * p.ld_y + n] = p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]);
         }
     }
 }

@@ -7,7 +7,7 @@ typedef struct attention_params { /* as in attention.comp */
     uint32_t b0, b_sample, b_head, b_query;
     uint32_t first_sample, first_query, base_key;
     uint32_t begin_key, end_key;
-    uint32_t resumes, finishes;
+    uint32_t resumes, finishes, queries;
     float scale;
 } attention_params;
 
@@ -55,9 +55,10 @@ static shape shape_of(const gen_node *node)
     return s;
 }
 
-static size_t state_size(const shape *s)
+/* Bytes handed on from dispatch to dispatch for `queries` queries of all heads. */
+static size_t state_size(const shape *s, int64_t queries)
 {
-    return (size_t)(s->n * s->heads * s->tq * (2 + s->dv)) * sizeof(float);
+    return (size_t)(s->heads * queries * (2 + s->dv)) * sizeof(float);
 }
 
 /* A part of the work: queries of one sample or (samples > 1) all of several, and keys. */
@@ -101,6 +102,7 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, const shape *s
                           .end_key = (uint32_t)t->end_key,
                           .resumes = t->resumes,
                           .finishes = t->finishes,
+                          .queries = (uint32_t)t->queries,
                           .scale = node->p.attention.scale * 1.4426950408889634f};
     gen_vk_dispatch *d = gen_vk_dispatch_new(c, "attention");
     gen_vk_constant(d, s->tile.tx * s->tile.ty);
@@ -120,7 +122,8 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, const shape *s
     p.k0 = gen_vk_bind_rows(c, d, k, key, keys, GEN_VK_READ);
     p.v0 = gen_vk_bind_rows(c, d, v, key, keys, GEN_VK_READ);
     set_bias(c, d, node, &p);
-    gen_vk_bind_scratch(c, d, t->state, t->has_state ? state_size(s) : 4, GEN_VK_WRITE);
+    gen_vk_bind_scratch(c, d, t->state, t->has_state ? state_size(s, t->samples * t->queries) : 4,
+                        GEN_VK_WRITE);
     p.y0 = gen_vk_bind_rows(c, d, y, row, rows, GEN_VK_WRITE);
     gen_vk_push(d, &p, sizeof p);
     gen_vk_groups(c, d, gen_vk_divide_up(t->queries, s->tile.bq), s->heads, t->samples);
@@ -130,7 +133,9 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, const shape *s
 static void encode_keys(gen_vk_compiler *c, const gen_node *node, const shape *s, part t,
                         int64_t keys, bool is_windowed)
 {
+    /* Where nothing is handed on, a few bytes nobody touches stand for the buffer. */
     t.has_state = keys < s->tk;
+    t.state = gen_vk_take_scratch(c, t.has_state ? state_size(s, t.samples * t.queries) : 4);
     for (int64_t key = 0; key < s->tk; key += keys) {
         t.begin_key = key;
         t.end_key = gen_vk_min(key + keys, s->tk);
@@ -149,12 +154,9 @@ static void encode(gen_vk_compiler *c, const gen_node *node)
         gen_vk_min(gen_vk_window_rows(c, node->inputs[0]), gen_vk_window_rows(c, node->output));
     const int64_t room_k = gen_vk_min(gen_vk_window_rows(c, k), gen_vk_window_rows(c, v));
     const double seconds = gen_node_flops(node) / c->vk->flops_per_second;
-    /* Where nothing is handed on, a few bytes nobody touches stand for the buffer. */
-    const bool has_state = s.keys < s.tk || room_k < s.tk;
-    const VkDeviceSize state = gen_vk_take_scratch(c, has_state ? state_size(&s) : 4);
-    part t = {.samples = s.n, .queries = s.tq, .state = state};
-    if (room_q >= s.n * s.tq && room_k >= s.n * s.tk && seconds < 0.2) {
-        encode_keys(c, node, &s, t, s.keys, false);
+    part t = {.samples = s.n, .queries = s.tq};
+    if (room_q >= s.n * s.tq && room_k >= s.n * s.tk && seconds < 0.2 && s.keys >= s.tk) {
+        encode_keys(c, node, &s, t, s.tk, false);
         return;
     }
     t.samples = 1;
@@ -162,6 +164,9 @@ static void encode(gen_vk_compiler *c, const gen_node *node)
     int64_t queries = (int64_t)(0.2 / seconds * (double)(s.n * s.tq)) / bq * bq;
     queries = gen_vk_min(queries < bq ? bq : queries, room_q < bq ? bq : room_q / bq * bq);
     const int64_t keys = gen_vk_min(s.keys, room_k < bk ? bk : room_k / bk * bk);
+    const int64_t room = gen_vk_window_elements(c) / (s.heads * (2 + s.dv));
+    if (keys < s.tk)
+        queries = gen_vk_min(queries, room < bq ? bq : room / bq * bq);
     for (t.sample = 0; t.sample < s.n; t.sample++)
         for (t.query = 0; t.query < s.tq; t.query += queries) {
             t.queries = gen_vk_min(queries, s.tq - t.query);
@@ -173,7 +178,7 @@ static void encode(gen_vk_compiler *c, const gen_node *node)
 static size_t scratch(const gen_node *node)
 {
     const shape s = shape_of(node);
-    return s.keys < s.tk ? state_size(&s) : 4;
+    return s.keys < s.tk ? state_size(&s, s.n * s.tq) : 4;
 }
 
 static bool supports(const gen_node *node)

@@ -7,7 +7,7 @@ typedef struct conv2d_params { /* as in conv2d.comp */
     uint32_t channels, kernel_w, stride;
     int32_t pad_top, pad_left;
     uint32_t in_h, in_w, up_h, up_w, out_h, out_w;
-    uint32_t first_row, first_in;
+    uint32_t first_row, first_in, begin, end;
 } conv2d_params;
 
 typedef struct conv_shape {
@@ -47,16 +47,18 @@ static void source_rows(const conv_shape *s, int64_t row, int64_t rows, int64_t 
         *end = *first + 1;
 }
 
-static void encode_window(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile, int64_t row,
-                          int64_t rows)
+/* Rows of the part are whole image rows. */
+static void encode_part(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile,
+                        const gen_vk_part *part)
 {
     const gen_tensor *x = node->inputs[0], *w = node->inputs[1], *y = node->output;
     const conv_shape s = shape_of(node);
+    const int64_t depth = s.kh * s.kw * s.ci, row = part->row / s.out_w;
     int64_t first, end;
-    source_rows(&s, row, rows, &first, &end);
-    conv2d_params p = {.rows = (uint32_t)(rows * s.out_w),
-                       .cols = (uint32_t)s.co,
-                       .depth = (uint32_t)(s.kh * s.kw * s.ci),
+    source_rows(&s, row, part->rows / s.out_w, &first, &end);
+    conv2d_params p = {.rows = (uint32_t)part->rows,
+                       .cols = (uint32_t)part->cols,
+                       .depth = (uint32_t)depth,
                        .ld_x = (uint32_t)x->ld,
                        .ld_y = (uint32_t)y->ld,
                        .channels = (uint32_t)s.ci,
@@ -71,20 +73,22 @@ static void encode_window(gen_vk_compiler *c, const gen_node *node, gen_vk_tile 
                        .out_h = (uint32_t)s.out_h,
                        .out_w = (uint32_t)s.out_w,
                        .first_row = (uint32_t)row,
-                       .first_in = (uint32_t)first};
+                       .first_in = (uint32_t)first,
+                       .begin = (uint32_t)part->begin,
+                       .end = (uint32_t)part->end};
     gen_vk_dispatch *d = gen_vk_dispatch_new(c, "conv2d");
     gen_vk_product_constants(d, node, tile);
     gen_vk_constant(d, node->p.conv2d.upsample_h != 0);
     p.x0 = gen_vk_bind_rows(c, d, x, first * s.in_w, (end - first) * s.in_w, GEN_VK_READ);
-    p.w0 = gen_vk_bind(c, d, w, 0, gen_tensor_elements(w), GEN_VK_READ);
-    const gen_vk_epilogue_params e =
-        gen_vk_bind_epilogue(c, d, node, row * s.out_w, rows * s.out_w);
+    p.w0 = gen_vk_bind(c, d, w, part->col * depth, part->cols * depth, GEN_VK_READ);
+    const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, part);
     p.b0 = e.b0;
     p.r0 = e.r0;
     p.ld_r = e.ld_r;
-    p.y0 = gen_vk_bind_rows(c, d, y, row * s.out_w, rows * s.out_w, GEN_VK_WRITE);
+    p.y0 = gen_vk_bind_rows(c, d, y, part->row, part->rows, GEN_VK_WRITE) + (uint32_t)part->col;
     gen_vk_push(d, &p, sizeof p);
-    gen_vk_groups(c, d, gen_vk_divide_up(s.co, tile.bn), gen_vk_divide_up(p.rows, tile.bm), 1);
+    gen_vk_groups(c, d, gen_vk_divide_up(part->cols, tile.bn),
+                  gen_vk_divide_up(part->rows, tile.bm), 1);
 }
 
 /* Image rows of y in one dispatch: what it reads and writes fits, and it takes little time. */
@@ -104,14 +108,9 @@ static int64_t window_of(gen_vk_compiler *c, const gen_node *node, gen_vk_tile t
 static void encode(gen_vk_compiler *c, const gen_node *node)
 {
     const conv_shape s = shape_of(node);
-    const int64_t all = gen_tensor_rows(node->output) / s.out_w;
-    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, all * s.out_w, s.co);
-    const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
-    gen_vk_check_loops(c, gen_vk_divide_up(s.kh * s.kw * s.ci, tile.bk) *
-                              (6 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk));
-    const int64_t window = window_of(c, node, tile);
-    for (int64_t row = 0; row < all; row += window)
-        encode_window(c, node, tile, row, gen_vk_min(window, all - row));
+    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, gen_tensor_rows(node->output), s.co);
+    gen_vk_encode_parts(c, node, tile, s.kh * s.kw * s.ci, window_of(c, node, tile) * s.out_w, 2,
+                        encode_part);
 }
 
 static gen_vk_form form(const gen_node *node, int i)

@@ -35,12 +35,12 @@ const gen_tensor *gen_vk_bias(const gen_node *node)
 }
 
 gen_vk_epilogue_params gen_vk_bind_epilogue(gen_vk_compiler *c, gen_vk_dispatch *d,
-                                            const gen_node *node, int64_t row, int64_t rows)
+                                            const gen_node *node, const gen_vk_part *part)
 {
     gen_vk_epilogue_params p = {0};
     const gen_tensor *bias = gen_vk_bias(node), *r = node->epilogue.residual;
     if (bias)
-        p.b0 = gen_vk_bind(c, d, bias, 0, gen_tensor_elements(bias), GEN_VK_READ);
+        p.b0 = gen_vk_bind(c, d, bias, part->col, part->cols, GEN_VK_READ);
     else
         gen_vk_bind_nothing(d);
     if (!r) {
@@ -51,8 +51,17 @@ gen_vk_epilogue_params gen_vk_bind_epilogue(gen_vk_compiler *c, gen_vk_dispatch 
     if (node->epilogue.residual_broadcasts)
         p.r0 = gen_vk_bind_rows(c, d, r, 0, gen_tensor_rows(r), GEN_VK_READ);
     else
-        p.r0 = gen_vk_bind_rows(c, d, r, row, rows, GEN_VK_READ);
+        p.r0 = gen_vk_bind_rows(c, d, r, part->row, part->rows, GEN_VK_READ);
+    p.r0 += (uint32_t)part->col;
     return p;
+}
+
+/* Columns whose weights, `depth` numbers each, fit into one binding, at least 1. */
+static int64_t window_cols(const gen_vk_compiler *c, const gen_node *node, int64_t depth)
+{
+    const int64_t all = node->output->dims[node->output->rank - 1];
+    const int64_t room = gen_vk_window_elements(c) / depth;
+    return room >= all ? all : room < 1 ? 1 : room;
 }
 
 int64_t gen_vk_product_rows(const gen_vk_compiler *c, const gen_node *node)
@@ -62,6 +71,28 @@ int64_t gen_vk_product_rows(const gen_vk_compiler *c, const gen_node *node)
     if (e->residual && !e->residual_broadcasts)
         rows = gen_vk_min(rows, gen_vk_window_rows(c, e->residual));
     return rows;
+}
+
+void gen_vk_encode_parts(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile, int64_t depth,
+                         int64_t window, int64_t extra, gen_vk_encode_part encode_one)
+{
+    const int64_t rows = gen_tensor_rows(node->output);
+    const int64_t all_cols = node->output->dims[node->output->rank - 1];
+    const int64_t cols = window_cols(c, node, depth);
+    const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
+    const int64_t turn = 4 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk + extra;
+    const int64_t step = (GEN_VK_LOOP_LIMIT - 100) / turn * tile.bk;
+    for (int64_t row = 0; row < rows; row += window)
+        for (int64_t col = 0; col < all_cols; col += cols)
+            for (int64_t begin = 0; begin < depth; begin += step) {
+                const gen_vk_part part = {.row = row,
+                                          .rows = gen_vk_min(window, rows - row),
+                                          .col = col,
+                                          .cols = gen_vk_min(cols, all_cols - col),
+                                          .begin = begin,
+                                          .end = gen_vk_min(begin + step, depth)};
+                encode_one(c, node, tile, &part);
+            }
 }
 
 bool gen_vk_product_supports(const gen_node *node)
@@ -90,48 +121,46 @@ int64_t gen_vk_rows_in_time(const gen_vk_compiler *c, const gen_node *node, int6
 typedef struct linear_params { /* as in linear.comp */
     uint32_t rows, cols, depth;
     uint32_t x0, ld_x, w0, ld_w, b0, r0, ld_r, y0, ld_y;
-    uint32_t first_row, sample_rows;
+    uint32_t first_row, sample_rows, begin, end;
 } linear_params;
 
-static void encode_window(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile, int64_t row,
-                          int64_t rows)
+static void encode_part(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile,
+                        const gen_vk_part *part)
 {
     const gen_tensor *x = node->inputs[0], *w = node->inputs[1], *y = node->output;
-    const int64_t depth = x->dims[x->rank - 1], cols = y->dims[y->rank - 1];
-    linear_params p = {.rows = (uint32_t)rows,
-                       .cols = (uint32_t)cols,
+    const int64_t depth = x->dims[x->rank - 1];
+    linear_params p = {.rows = (uint32_t)part->rows,
+                       .cols = (uint32_t)part->cols,
                        .depth = (uint32_t)depth,
                        .ld_x = (uint32_t)x->ld,
                        .ld_w = (uint32_t)depth,
                        .ld_y = (uint32_t)y->ld,
-                       .first_row = (uint32_t)row,
-                       .sample_rows = (uint32_t)(gen_tensor_rows(y) / y->dims[0])};
+                       .first_row = (uint32_t)part->row,
+                       .sample_rows = (uint32_t)(gen_tensor_rows(y) / y->dims[0]),
+                       .begin = (uint32_t)part->begin,
+                       .end = (uint32_t)part->end};
     gen_vk_dispatch *d = gen_vk_dispatch_new(c, "linear");
     gen_vk_product_constants(d, node, tile);
-    p.x0 = gen_vk_bind_rows(c, d, x, row, rows, GEN_VK_READ);
-    p.w0 = gen_vk_bind(c, d, w, 0, depth * cols, GEN_VK_READ);
-    const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, row, rows);
+    p.x0 = gen_vk_bind_rows(c, d, x, part->row, part->rows, GEN_VK_READ);
+    p.w0 = gen_vk_bind(c, d, w, part->col * depth, part->cols * depth, GEN_VK_READ);
+    const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, part);
     p.b0 = e.b0;
     p.r0 = e.r0;
     p.ld_r = e.ld_r;
-    p.y0 = gen_vk_bind_rows(c, d, y, row, rows, GEN_VK_WRITE);
+    p.y0 = gen_vk_bind_rows(c, d, y, part->row, part->rows, GEN_VK_WRITE) + (uint32_t)part->col;
     gen_vk_push(d, &p, sizeof p);
-    gen_vk_groups(c, d, gen_vk_divide_up(cols, tile.bn), gen_vk_divide_up(rows, tile.bm), 1);
+    gen_vk_groups(c, d, gen_vk_divide_up(part->cols, tile.bn),
+                  gen_vk_divide_up(part->rows, tile.bm), 1);
 }
 
 static void encode(gen_vk_compiler *c, const gen_node *node)
 {
     const gen_tensor *x = node->inputs[0], *y = node->output;
-    const int64_t rows = gen_tensor_rows(y), depth = x->dims[x->rank - 1];
-    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, rows, y->dims[y->rank - 1]);
-    const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
-    gen_vk_check_loops(c, gen_vk_divide_up(depth, tile.bk) *
-                              (4 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk));
+    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, gen_tensor_rows(y), y->dims[y->rank - 1]);
     int64_t window = gen_vk_min(gen_vk_product_rows(c, node), gen_vk_window_rows(c, x));
     window = gen_vk_min(window, gen_vk_rows_in_time(c, node, tile.bm));
     window = gen_vk_min(window, (int64_t)GEN_VK_MAX_GROUPS * tile.bm);
-    for (int64_t row = 0; row < rows; row += window)
-        encode_window(c, node, tile, row, gen_vk_min(window, rows - row));
+    gen_vk_encode_parts(c, node, tile, x->dims[x->rank - 1], window, 0, encode_part);
 }
 
 const gen_vk_op gen_vk_linear = {

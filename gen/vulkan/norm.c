@@ -17,8 +17,8 @@ typedef struct group_norm_shape {
     int64_t samples, positions, channels, groups, width, blocks, block_rows;
 } group_norm_shape;
 
-/* At most 256 blocks of a sample, of 64 positions at least. */
-static group_norm_shape shape_of(const gen_node *n)
+/* At most 256 blocks of a sample, of 64 positions at least where `room` positions fit a binding. */
+static group_norm_shape shape_of(const gen_node *n, int64_t room)
 {
     const gen_tensor *x = n->inputs[0];
     group_norm_shape s = {.samples = x->dims[0],
@@ -27,7 +27,7 @@ static group_norm_shape shape_of(const gen_node *n)
                           .groups = n->p.norm.groups};
     s.width = s.channels / s.groups;
     s.block_rows = gen_vk_divide_up(s.positions, 256);
-    s.block_rows = s.block_rows < 64 ? 64 : s.block_rows;
+    s.block_rows = gen_vk_min(s.block_rows < 64 ? 64 : s.block_rows, room);
     s.blocks = gen_vk_divide_up(s.positions, s.block_rows);
     return s;
 }
@@ -44,7 +44,7 @@ static VkDeviceSize merged_size(const group_norm_shape *s)
 
 static size_t group_norm_scratch(const gen_node *n)
 {
-    const group_norm_shape s = shape_of(n);
+    const group_norm_shape s = shape_of(n, INT64_MAX);
     return stats_size(&s) + merged_size(&s) + GEN_VK_ALIGNMENT;
 }
 
@@ -147,7 +147,7 @@ static void encode_apply(gen_vk_compiler *c, const gen_node *n, const group_norm
 
 static void encode_group_norm(gen_vk_compiler *c, const gen_node *n)
 {
-    const group_norm_shape s = shape_of(n);
+    const group_norm_shape s = shape_of(n, gen_vk_window_rows(c, n->inputs[0]));
     const VkDeviceSize stats = gen_vk_take_scratch(c, stats_size(&s));
     const VkDeviceSize merged = gen_vk_take_scratch(c, merged_size(&s));
     const int64_t all = s.samples * s.positions;

@@ -15,12 +15,24 @@ gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, int64_t rows, int64_t cols)
 void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile);
 /* The bias of a product, or NULL. */
 const gen_tensor *gen_vk_bias(const gen_node *node);
-/* Buffers 2 and 3, bias and residual, for `rows` rows of y from `row`. */
+/* A part of y: rows of the product, and columns, whose kernels fit into one binding. */
+typedef struct gen_vk_part {
+    int64_t row, rows, col, cols, begin, end; /* the last two: of the depth */
+} gen_vk_part;
+
+typedef void (*gen_vk_encode_part)(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile,
+                                   const gen_vk_part *part);
+/* Cuts a product of `depth` into parts: `window` rows at a time, columns as their weights fit, and
+ * so much of the depth as one invocation may loop over, `extra` loops more for each turn. */
+void gen_vk_encode_parts(gen_vk_compiler *c, const gen_node *node, gen_vk_tile tile, int64_t depth,
+                         int64_t window, int64_t extra, gen_vk_encode_part encode);
+
+/* Buffers 2 and 3, bias and residual, for rows and columns of y. */
 typedef struct gen_vk_epilogue_params {
     uint32_t b0, r0, ld_r;
 } gen_vk_epilogue_params;
 gen_vk_epilogue_params gen_vk_bind_epilogue(gen_vk_compiler *c, gen_vk_dispatch *d,
-                                            const gen_node *node, int64_t row, int64_t rows);
+                                            const gen_node *node, const gen_vk_part *part);
 /* Rows of y whose residual and y fit into one binding. */
 int64_t gen_vk_product_rows(const gen_vk_compiler *c, const gen_node *node);
 bool gen_vk_product_supports(const gen_node *node);

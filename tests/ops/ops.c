@@ -33,6 +33,7 @@ static const ops_backend *const backends[] = {
     &ops_cpu,
 #ifdef GEN_HAVE_VULKAN
     &ops_vulkan,
+    &ops_vulkan_windows,
 #endif
 };
 static const ops_backend *under_test = &ops_cpu;
@@ -46,6 +47,11 @@ bool ops_choose_backend(const char *name)
         }
     fprintf(stderr, "no backend \"%s\"\n", name);
     return false;
+}
+
+bool ops_takes(int *counter, int n)
+{
+    return under_test->has_threads || (*counter)++ % n == 0;
 }
 
 int ops_main(int argc, char **argv, const struct CMUnitTest *tests, size_t num_tests)

@@ -59,7 +59,7 @@ typedef struct ops_backend {
 
 extern const ops_backend ops_cpu;
 #ifdef GEN_HAVE_VULKAN
-extern const ops_backend ops_vulkan;
+extern const ops_backend ops_vulkan, ops_vulkan_windows;
 #endif
 
 typedef void (*ops_build)(ops_case *c, const void *arg);
@@ -72,6 +72,10 @@ typedef struct ops_options {
     bool use_q8;            /* with weights in 8 bits, and only so */
     bool is_exact;          /* bits of the f32 rounded reference (copies) */
 } ops_options;
+
+/* true for each n-th call with this counter, which starts at 0; always true on the CPU.  Other
+ * backends compile something for each combination of a long list, so they take some of them. */
+bool ops_takes(int *counter, int n);
 
 /* Runs a case in all ways on the backend under test; fails the running test. */
 void ops_check(const char *what, ops_build build, const void *arg, ops_options options);

@@ -136,19 +136,21 @@ static void resized_input(void **state)
 static void all_epilogues(void **state)
 {
     (void)state;
+    int counter = 0;
     for (int act = 0; act < GEN_NUM_ACTS; act++)
         for (int residual = 0; residual < 3; residual++)
             for (int post = 0; post < GEN_NUM_ACTS; post += residual ? 5 : GEN_NUM_ACTS)
-                check((conv_case){.n = 2,
-                                  .h = 6,
-                                  .w = 5,
-                                  .ci = 16,
-                                  .co = act & 1 ? 35 : 64,
-                                  .options = GEN_CONV_3X3,
-                                  .dtype = (gen_dtype)(act % 3),
-                                  .act = (gen_act)act,
-                                  .residual = residual,
-                                  .post_act = (gen_act)post});
+                if (ops_takes(&counter, 4))
+                    check((conv_case){.n = 2,
+                                      .h = 6,
+                                      .w = 5,
+                                      .ci = 16,
+                                      .co = act & 1 ? 35 : 64,
+                                      .options = GEN_CONV_3X3,
+                                      .dtype = (gen_dtype)(act % 3),
+                                      .act = (gen_act)act,
+                                      .residual = residual,
+                                      .post_act = (gen_act)post});
 }
 
 /* Several k-blocks, row blocks and tile blocks. */

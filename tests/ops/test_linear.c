@@ -91,18 +91,20 @@ static void large_products(void **state)
 static void all_epilogues(void **state)
 {
     (void)state;
+    int counter = 0;
     for (int act = 0; act < GEN_NUM_ACTS; act++)
         for (int residual = 0; residual < 3; residual++)
             for (int post = 0; post < GEN_NUM_ACTS; post += residual ? 5 : GEN_NUM_ACTS)
-                check((linear_case){.samples = 2,
-                                    .rows = 31,
-                                    .k = 63,
-                                    .n = 65,
-                                    .dtype = (gen_dtype)(act % 3),
-                                    .has_bias = act & 1,
-                                    .act = (gen_act)act,
-                                    .residual = residual,
-                                    .post_act = (gen_act)post});
+                if (ops_takes(&counter, 4))
+                    check((linear_case){.samples = 2,
+                                        .rows = 31,
+                                        .k = 63,
+                                        .n = 65,
+                                        .dtype = (gen_dtype)(act % 3),
+                                        .has_bias = act & 1,
+                                        .act = (gen_act)act,
+                                        .residual = residual,
+                                        .post_act = (gen_act)post});
 }
 
 /* Weights as files have them: at odd addresses, as kernels of one pixel. */

@@ -18,13 +18,15 @@ static void close_all(void)
             opened[i]->fns->close(opened[i]);
 }
 
-static gen_status open_vulkan(gen_backend **out, const ops_config *config, gen_error *err)
+static gen_status open_with(gen_backend **out, const ops_config *config, size_t max_binding,
+                            gen_error *err)
 {
     const bool is_sliced = config->num_threads > 1;
     const char *device = getenv("GEN_TEST_VULKAN");
     if (!opened[is_sliced]) {
         const gen_vulkan_options options = {.device = device ? device : "llvmpipe",
                                             .validate = true,
+                                            .max_binding = max_binding,
                                             .max_slice_nodes = is_sliced,
                                             .always_stages = is_sliced};
         GEN_TRY(gen_vulkan_open(&opened[is_sliced], &options, err));
@@ -35,10 +37,21 @@ static gen_status open_vulkan(gen_backend **out, const ops_config *config, gen_e
     return GEN_OK;
 }
 
+static gen_status open_whole(gen_backend **out, const ops_config *config, gen_error *err)
+{
+    return open_with(out, config, 0, err);
+}
+
+static gen_status open_windows(gen_backend **out, const ops_config *config, gen_error *err)
+{
+    return open_with(out, config, 8192, err);
+}
+
 static void keep_open(gen_backend *backend)
 {
     (void)backend;
 }
 
 static const char *const levels[] = {"", NULL};
-const ops_backend ops_vulkan = {"vulkan", levels, open_vulkan, keep_open, false};
+const ops_backend ops_vulkan = {"vulkan", levels, open_whole, keep_open, false};
+const ops_backend ops_vulkan_windows = {"vulkan-windows", levels, open_windows, keep_open, false};
