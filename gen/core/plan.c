@@ -143,7 +143,8 @@ static gen_status place(gen_plan *plan, gen_error *err)
     find_lifetimes(plan, &l, last_use);
     if ((status = check_states(plan, last_use, err)))
         goto done;
-    if ((status = gen_place_buffers(l.buffers, l.count, &plan->stats.arena, err)))
+    if ((status = gen_place_buffers(l.buffers, l.count, plan->backend->max_block,
+                                    &plan->stats.arena, err)))
         goto done;
     for (size_t i = 0; i < n; i++) {
         gen_tensor *t = gen_graph_tensor(plan->graph, (int)i);

@@ -109,8 +109,9 @@ static gen_status fetch(gen_vulkan *vk, const gen_vk_plan *p, const gen_tensor *
     float *copy = gen_malloc(owner->arena_size);
     if (!copy)
         return gen_no_memory(err, "download", owner->arena_size);
-    const gen_status status =
-        gen_vk_read_back(vk, &vk->arena, owner->arena_offset, copy, owner->arena_size, err);
+    VkDeviceSize inside;
+    const gen_vk_buffer *arena = gen_vk_arena(vk, owner->arena_offset, &inside);
+    const gen_status status = gen_vk_read_back(vk, arena, inside, copy, owner->arena_size, err);
     if (status) {
         gen_free(copy);
         return status;
@@ -145,8 +146,9 @@ static gen_status is_finite(gen_vulkan *vk, const gen_tensor *t, bool *out, gen_
     float *values = gen_malloc(t->arena_size);
     if (!values)
         return gen_no_memory(err, "trace", t->arena_size);
-    const gen_status status =
-        gen_vk_read_back(vk, &vk->arena, t->arena_offset, values, t->arena_size, err);
+    VkDeviceSize inside;
+    const gen_vk_buffer *arena = gen_vk_arena(vk, t->arena_offset, &inside);
+    const gen_status status = gen_vk_read_back(vk, arena, inside, values, t->arena_size, err);
     *out = true;
     for (size_t i = 0; !status && i < t->arena_size / sizeof(float); i++)
         *out &= isfinite(values[i]) != 0;

@@ -87,14 +87,18 @@ gen_vk_dispatch *gen_vk_dispatch_new(gen_vk_compiler *c, const char *shader)
     return d;
 }
 
-void gen_vk_copy_bytes(gen_vk_compiler *c, const gen_vk_buffer *from, VkDeviceSize from_offset,
-                       const gen_vk_buffer *to, VkDeviceSize to_offset, VkDeviceSize size)
+void gen_vk_copy_tensor(gen_vk_compiler *c, const gen_tensor *t, bool is_result)
 {
+    VkDeviceSize inside;
+    const gen_vk_buffer *arena = gen_vk_arena(c->vk, t->arena_offset, &inside);
     gen_vk_dispatch *d = gen_vk_dispatch_new(c, NULL);
+    const gen_vk_range device = {arena, inside, t->arena_size, !is_result};
+    const gen_vk_range host = {&c->out->io, (VkDeviceSize)c->out->io_offset[t->id], t->arena_size,
+                               is_result};
     d->num_ranges = 2;
-    d->ranges[0] = (gen_vk_range){from, from_offset, size, false};
-    d->ranges[1] = (gen_vk_range){to, to_offset, size, true};
-    d->bytes = 2.0 * (double)size;
+    d->ranges[0] = is_result ? device : host;
+    d->ranges[1] = is_result ? host : device;
+    d->bytes = 2.0 * (double)t->arena_size;
 }
 
 void gen_vk_constant(gen_vk_dispatch *d, uint32_t value)
@@ -117,8 +121,8 @@ uint32_t gen_vk_bind(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_tensor *t
 {
     int64_t offset;
     const gen_tensor *owner = gen_tensor_owner(t, &offset);
-    const gen_vk_buffer *buffer = &c->vk->arena;
-    VkDeviceSize start = owner->arena_offset;
+    VkDeviceSize start;
+    const gen_vk_buffer *buffer = gen_vk_arena(c->vk, owner->arena_offset, &start);
     size_t element = sizeof(float);
     if (owner->kind == GEN_KIND_WEIGHT) {
         int input = 0;
@@ -250,12 +254,9 @@ static gen_status prepare_weights(gen_vulkan *vk, const gen_plan *plan, gen_erro
 
 static void transfer_inputs(gen_vk_compiler *c, const gen_graph *g)
 {
-    for (int i = 0; i < gen_graph_num_tensors(g); i++) {
-        const gen_tensor *t = gen_graph_tensor(g, i);
-        if (is_device_input(t))
-            gen_vk_copy_bytes(c, &c->out->io, (VkDeviceSize)c->out->io_offset[i], &c->vk->arena,
-                              t->arena_offset, t->arena_size);
-    }
+    for (int i = 0; i < gen_graph_num_tensors(g); i++)
+        if (is_device_input(gen_graph_tensor(g, i)))
+            gen_vk_copy_tensor(c, gen_graph_tensor(g, i), false);
 }
 
 static void transfer_outputs(gen_vk_compiler *c, const gen_graph *g)
@@ -263,8 +264,7 @@ static void transfer_outputs(gen_vk_compiler *c, const gen_graph *g)
     for (int i = 0; i < gen_graph_num_tensors(g); i++) {
         const gen_tensor *t = gen_graph_tensor(g, i);
         if (t->kind == GEN_KIND_VALUE && t->is_output && t->arena_size)
-            gen_vk_copy_bytes(c, &c->vk->arena, t->arena_offset, &c->out->io,
-                              (VkDeviceSize)c->out->io_offset[i], t->arena_size);
+            gen_vk_copy_tensor(c, t, true);
     }
 }
 
@@ -298,7 +298,7 @@ gen_status gen_vk_compile(gen_vulkan *vk, gen_plan *plan, gen_vk_plan *out, gen_
     transfer_outputs(&c, gen_plan_graph(plan));
     GEN_TRY(c.status);
     GEN_TRY(get_pipelines(vk, out, err));
-    GEN_TRY(gen_vk_buffer_grow(vk, &vk->arena, stats->arena, "activations", err));
+    GEN_TRY(gen_vk_grow_arena(vk, stats->arena, err));
     GEN_TRY(gen_vk_buffer_grow(vk, &vk->scratch, c.scratch_used, "working memory", err));
     return gen_vk_record(vk, out, err);
 }

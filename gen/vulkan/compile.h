@@ -81,9 +81,8 @@ const gen_vk_op *gen_vk_op_of(const gen_node *node);
 
 /* Appends a dispatch of shaders/<shader>.comp.  Valid until the next one is appended. */
 gen_vk_dispatch *gen_vk_dispatch_new(gen_vk_compiler *c, const char *shader);
-/* Appends a copy of `size` bytes. */
-void gen_vk_copy_bytes(gen_vk_compiler *c, const gen_vk_buffer *from, VkDeviceSize from_offset,
-                       const gen_vk_buffer *to, VkDeviceSize to_offset, VkDeviceSize size);
+/* Appends the transfer of a tensor between its place in plan->io and the arena. */
+void gen_vk_copy_tensor(gen_vk_compiler *c, const gen_tensor *t, bool is_result);
 /* The next specialisation constant, in the order of constant_id. */
 void gen_vk_constant(gen_vk_dispatch *d, uint32_t value);
 /* Binds elements first..first+count of t (in memory order from where t starts) as the next buffer.

@@ -38,6 +38,12 @@ static void read_limits(gen_vulkan *vk)
     vk->max_binding = vk->limits.maxStorageBufferRange;
     if (vk->options.max_binding && vk->options.max_binding < vk->max_binding)
         vk->max_binding = vk->options.max_binding;
+    /* A gigabyte: some drivers promise more than they give. */
+    vk->base.max_block = vk->info->max_buffer < 0x40000000u
+                             ? (size_t)vk->info->max_buffer / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT
+                             : 0x40000000u;
+    if (vk->options.max_block)
+        vk->base.max_block = vk->options.max_block;
     vk->binding_alignment = (uint32_t)vk->limits.minStorageBufferOffsetAlignment;
     /* Guesses until the first run is measured. */
     const bool is_software = vk->info->kind == GEN_VULKAN_SOFTWARE;

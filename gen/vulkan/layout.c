@@ -154,8 +154,7 @@ static void encode_upsample(gen_vk_compiler *c, const gen_node *n)
  * node is their transfer. */
 static void encode_embedding(gen_vk_compiler *c, const gen_node *n)
 {
-    gen_vk_copy_bytes(c, &c->out->io, (VkDeviceSize)c->out->io_offset[n->output->id], &c->vk->arena,
-                      n->output->arena_offset, n->output->arena_size);
+    gen_vk_copy_tensor(c, n->output, false);
 }
 
 static bool supports_embedding(const gen_node *n)

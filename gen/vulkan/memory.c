@@ -114,6 +114,25 @@ gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSiz
     return gen_vk_buffer_new(vk, buffer, size, GEN_VK_DEVICE_MEMORY, what, err);
 }
 
+gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err)
+{
+    const size_t block = vk->base.max_block;
+    if (size > block * GEN_VK_MAX_BLOCKS)
+        return gen_no_memory(err, "activations", size);
+    for (size_t i = 0; i * block < size; i++) {
+        const size_t rest = size - i * block;
+        GEN_TRY(
+            gen_vk_buffer_grow(vk, &vk->arena[i], rest < block ? rest : block, "activations", err));
+    }
+    return GEN_OK;
+}
+
+const gen_vk_buffer *gen_vk_arena(const gen_vulkan *vk, size_t offset, VkDeviceSize *inside)
+{
+    *inside = offset % vk->base.max_block;
+    return &vk->arena[offset / vk->base.max_block];
+}
+
 /* ---- staging -------------------------------------------------------------------------------- */
 
 static gen_status begin(gen_vulkan *vk, VkCommandBuffer commands, gen_error *err)
@@ -357,7 +376,8 @@ void gen_vk_free_memory(gen_vulkan *vk)
 {
     for (int i = 0; i < 2; i++)
         gen_vk_buffer_free(vk, &vk->staging[i].buffer);
-    gen_vk_buffer_free(vk, &vk->arena);
+    for (int i = 0; i < GEN_VK_MAX_BLOCKS; i++)
+        gen_vk_buffer_free(vk, &vk->arena[i]);
     gen_vk_buffer_free(vk, &vk->scratch);
     while (vk->pool && vk->pool->blocks) {
         gen_vk_block *b = vk->pool->blocks;

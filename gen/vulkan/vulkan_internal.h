@@ -17,7 +17,8 @@ enum {
     GEN_VK_PUSH_BYTES = 128,
     GEN_VK_MAX_GROUPS = 65535, /* along one axis */
     GEN_VK_ALIGNMENT = 256,    /* of everything placed in a buffer */
-    GEN_VK_LOOP_LIMIT = 50000  /* iterations of one invocation, loop entries included */
+    GEN_VK_LOOP_LIMIT = 50000, /* iterations of one invocation, loop entries included */
+    GEN_VK_MAX_BLOCKS = 256    /* pieces of the arena */
 };
 
 /* ---- instance.c ---- */
@@ -135,8 +136,9 @@ typedef struct gen_vulkan {
     VkPipelineCache pipeline_cache;
     gen_vk_pipeline *pipelines;
     gen_vk_pool *pool;
-    gen_vk_buffer arena, scratch; /* shared by all plans */
-    uint64_t generation;          /* counts the moves of the two */
+    /* Shared by all plans.  The arena of the planner lies in pieces of base.max_block bytes. */
+    gen_vk_buffer arena[GEN_VK_MAX_BLOCKS], scratch;
+    uint64_t generation; /* counts their moves */
     struct {
         gen_vk_buffer buffer;
         VkCommandBuffer commands;
@@ -158,6 +160,10 @@ void gen_vk_buffer_free(gen_vulkan *vk, gen_vk_buffer *buffer);
 /* Makes a buffer at least `size` bytes; its contents are lost when it moves. */
 gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSize size,
                               const char *what, gen_error *err);
+/* Makes the arena at least `size` bytes. */
+gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err);
+/* The piece of the arena at `offset`, and the place in it. */
+const gen_vk_buffer *gen_vk_arena(const gen_vulkan *vk, size_t offset, VkDeviceSize *inside);
 /* Copies device memory to the host, waiting for it. */
 gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceSize offset,
                             void *out, VkDeviceSize size, gen_error *err);

@@ -19,7 +19,7 @@ static void close_all(void)
 }
 
 static gen_status open_with(gen_backend **out, const ops_config *config, size_t max_binding,
-                            gen_error *err)
+                            size_t max_block, gen_error *err)
 {
     const bool is_sliced = config->num_threads > 1;
     const char *device = getenv("GEN_TEST_VULKAN");
@@ -27,6 +27,7 @@ static gen_status open_with(gen_backend **out, const ops_config *config, size_t 
         const gen_vulkan_options options = {.device = device ? device : "llvmpipe",
                                             .validate = true,
                                             .max_binding = max_binding,
+                                            .max_block = max_block,
                                             .max_slice_nodes = is_sliced,
                                             .always_stages = is_sliced};
         GEN_TRY(gen_vulkan_open(&opened[is_sliced], &options, err));
@@ -39,12 +40,12 @@ static gen_status open_with(gen_backend **out, const ops_config *config, size_t 
 
 static gen_status open_whole(gen_backend **out, const ops_config *config, gen_error *err)
 {
-    return open_with(out, config, 0, err);
+    return open_with(out, config, 0, 0, err);
 }
 
 static gen_status open_windows(gen_backend **out, const ops_config *config, gen_error *err)
 {
-    return open_with(out, config, 8192, err);
+    return open_with(out, config, 8192, 160 << 10, err);
 }
 
 static void keep_open(gen_backend *backend)

@@ -341,7 +341,7 @@ static gen_backend *open_backend(int num_threads)
 
 static void close_backend(gen_backend *backend)
 {
-    backend->fns->close(backend);
+    ops_backend_under_test()->close(backend);
 }
 
 /* Runs the plan and compares all outputs with the reference. */
@@ -491,7 +491,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(live_tensors_never_overlap),
         cmocka_unit_test(attention_needs_no_matrix),
     };
-    if (!ops_choose_backend(argc > 1 ? argv[1] : "cpu"))
-        return 2;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return OPS_MAIN(argc, argv, tests);
 }

@@ -1,0 +1,209 @@
+/* test_vulkan.c - laws of the Vulkan backend: the order it gives dispatches, the pieces of its
+ * arena, and what one picture costs in transfers.  The first two need no device. */
+#include <stdlib.h>
+
+#include "gen/core/alloc.h"
+#include "gen/core/memory.h"
+#include "gen/pipeline/pipeline.h"
+#include "gen/vulkan/compile.h"
+#include "tests/test.h"
+
+#define MODEL GEN_TEST_SOURCE_DIR "/golden/fixtures/pipe_sd1"
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static int below(uint64_t *state, int n)
+{
+    return (int)(next_random(state) % (uint64_t)n);
+}
+
+/* ---- order ---------------------------------------------------------------------------------- */
+
+/* Do two dispatches touch a common byte that one of them writes?  Byte by byte. */
+static bool share_a_byte(const gen_vk_dispatch *a, const gen_vk_dispatch *b)
+{
+    for (int i = 0; i < a->num_ranges; i++)
+        for (int j = 0; j < b->num_ranges; j++)
+            for (VkDeviceSize k = 0; k < a->ranges[i].size; k++) {
+                const VkDeviceSize at = a->ranges[i].offset + k;
+                if (a->ranges[i].buffer == b->ranges[j].buffer &&
+                    (a->ranges[i].is_written || b->ranges[j].is_written) &&
+                    at >= b->ranges[j].offset && at < b->ranges[j].offset + b->ranges[j].size)
+                    return true;
+            }
+    return false;
+}
+
+static void conflicts_are_kept_apart(void **state)
+{
+    enum { MAX = 60 };
+    static gen_vk_dispatch d[MAX];
+    static const gen_vk_buffer buffers[2];
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        uint64_t random = seed;
+        const int count = 1 + below(&random, MAX);
+        for (int i = 0; i < count; i++) {
+            d[i].num_ranges = 1 + below(&random, GEN_VK_MAX_BUFFERS);
+            for (int r = 0; r < d[i].num_ranges; r++)
+                d[i].ranges[r] = (gen_vk_range){
+                    &buffers[below(&random, 2)], (VkDeviceSize)below(&random, 100),
+                    (VkDeviceSize)(1 + below(&random, 12)), r == d[i].num_ranges - 1};
+        }
+        const int num_levels = gen_vk_find_levels(d, count);
+        for (int j = 0; j < count; j++) {
+            bool has_reason = d[j].level == 0;
+            assert_in_range(d[j].level, 0, num_levels - 1);
+            for (int i = 0; i < j; i++) {
+                if (!share_a_byte(&d[i], &d[j]))
+                    continue;
+                if (d[i].level >= d[j].level)
+                    fail_msg("seed %d: %d and %d conflict and have levels %d and %d", (int)seed, i,
+                             j, d[i].level, d[j].level);
+                has_reason |= d[i].level == d[j].level - 1;
+            }
+            if (!has_reason)
+                fail_msg("seed %d: %d could run earlier than level %d", (int)seed, j, d[j].level);
+        }
+    }
+}
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+static void buffers_lie_in_one_piece(void **state)
+{
+    enum { MAX = 50, BLOCK = 4096 };
+    static gen_buffer b[MAX];
+    (void)state;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        uint64_t random = seed;
+        gen_error err = {0};
+        size_t total;
+        const int count = 1 + below(&random, MAX);
+        for (int i = 0; i < count; i++) {
+            const int first = below(&random, 30);
+            b[i] = (gen_buffer){.size = (size_t)(1 + below(&random, BLOCK)),
+                                .first = first,
+                                .last = first + below(&random, 8)};
+        }
+        EXPECT_OK(gen_place_buffers(b, count, BLOCK, &total, &err));
+        for (int i = 0; i < count; i++) {
+            assert_true(b[i].offset + b[i].size <= total);
+            assert_int_equal(b[i].offset / BLOCK, (b[i].offset + b[i].size - 1) / BLOCK);
+            for (int j = 0; j < i; j++)
+                if (b[i].first <= b[j].last && b[j].first <= b[i].last)
+                    assert_true(b[i].offset + b[i].size <= b[j].offset ||
+                                b[j].offset + b[j].size <= b[i].offset);
+        }
+        b[0].size = BLOCK + 1;
+        EXPECT_STATUS(GEN_ERROR_MEMORY, gen_place_buffers(b, count, BLOCK, &total, &err));
+    }
+}
+
+/* ---- a picture ------------------------------------------------------------------------------ */
+
+typedef struct session {
+    gen_context *context;
+    gen_model *model;
+} session;
+
+/* Skips the test where the device is missing. */
+static session open_session(const char *device)
+{
+    gen_error err = {0};
+    session s = {0};
+    const gen_status status =
+        gen_context_new(&s.context, &GEN_CONTEXT_PARAMS(.device = device), &err);
+    if (status == GEN_ERROR_DEVICE || status == GEN_ERROR_ARGUMENT) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    EXPECT_OK(status);
+    EXPECT_OK(gen_model_open(&s.model, s.context, &GEN_MODEL_PARAMS(.path = MODEL), &err));
+    return s;
+}
+
+static void close_session(session *s)
+{
+    gen_model_free(s->model);
+    gen_context_free(s->context);
+}
+
+static gen_image *make(session *s, int num_steps)
+{
+    gen_error err = {0};
+    gen_image *image = NULL;
+    const gen_generate_params p =
+        GEN_GENERATE_PARAMS(.prompt = "A photo of the cat, on the moon!",
+                            .negative_prompt = "blurry", .width = 48, .height = 32,
+                            .num_inference_steps = num_steps, .guidance_scale = 7.5, .seed = 42);
+    EXPECT_OK(gen_generate(&image, s->model, &p, NULL, &err));
+    return image;
+}
+
+static double psnr(const gen_image *a, const gen_image *b)
+{
+    double sum = 0.0;
+    assert_int_equal(a->width, b->width);
+    assert_int_equal(a->height, b->height);
+    for (int y = 0; y < a->height; y++)
+        for (int x = 0; x < a->width * a->channels; x++) {
+            const double d = (double)a->data[(size_t)y * a->stride + (size_t)x] -
+                             (double)b->data[(size_t)y * b->stride + (size_t)x];
+            sum += d * d;
+        }
+    const double mean = sum / (double)(a->height * a->width * a->channels);
+    return mean > 0.0 ? 10.0 * log10(255.0 * 255.0 / mean) : INFINITY;
+}
+
+/* A step sends latents, embedded time and states of the prompt, and fetches the result: no op runs
+ * elsewhere, for a plan with an op that the backend lacks is an error. */
+static void steps_transfer_inputs_and_result(void **state)
+{
+    (void)state;
+    session cpu = open_session("cpu"), device = open_session("vulkan:llvmpipe");
+    gen_image *expected = make(&cpu, 4);
+    gen_image_free(make(&device, 2)); /* weights and plans */
+    const gen_vulkan_stats before = gen_vulkan_get_stats(device.context->backend);
+    gen_image_free(make(&device, 2));
+    const gen_vulkan_stats two = gen_vulkan_get_stats(device.context->backend);
+    gen_image *image = make(&device, 4);
+    const gen_vulkan_stats four = gen_vulkan_get_stats(device.context->backend);
+    const uint64_t uploads = (four.uploads - two.uploads) - (two.uploads - before.uploads);
+    const uint64_t downloads =
+        (four.downloads - two.downloads) - (two.downloads - before.downloads);
+    const uint64_t runs = (four.runs - two.runs) - (two.runs - before.runs);
+    assert_int_equal(runs, 2);
+    assert_int_equal(uploads, 2 * 3);
+    assert_int_equal(downloads, 2);
+    assert_int_equal(four.messages, 0);
+    assert_int_equal(four.pipelines, two.pipelines);
+    assert_int_equal(four.weight_bytes, two.weight_bytes);
+    print_message(
+        "a step: %d dispatches, %d barriers, %d submissions\n",
+        (int)((four.dispatches - two.dispatches - (two.dispatches - before.dispatches)) / runs),
+        (int)((four.barriers - two.barriers - (two.barriers - before.barriers)) / runs),
+        (int)((four.submissions - two.submissions - (two.submissions - before.submissions)) /
+              runs));
+    EXPECT_BETWEEN(psnr(image, expected), 50.0, INFINITY);
+    gen_image_free(image);
+    gen_image_free(expected);
+    close_session(&device);
+    close_session(&cpu);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conflicts_are_kept_apart),
+        cmocka_unit_test(buffers_lie_in_one_piece),
+        cmocka_unit_test(steps_transfer_inputs_and_result),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
