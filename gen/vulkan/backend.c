@@ -80,9 +80,13 @@ static gen_status vulkan_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst,
 {
     gen_vulkan *vk = (gen_vulkan *)b;
     const gen_vk_plan *p = gen_plan_backend_data(plan);
-    (void)err;
-    if (p->io_offset[dst->id] >= 0) {
+    VkDeviceSize inside;
+    const gen_vk_buffer *arena = gen_vk_arena(vk, dst->arena_offset, &inside);
+    if (p->io_offset[dst->id] >= 0)
         memcpy((char *)p->io.mapped + p->io_offset[dst->id], src, dst->arena_size);
+    else if (dst->dtype == GEN_F32 && dst->arena_size)
+        GEN_TRY(gen_vk_write_to(vk, arena, inside, src, dst->arena_size, err));
+    if (dst->dtype == GEN_F32) {
         vk->stats.uploads++;
         vk->stats.upload_bytes += dst->arena_size;
     }

@@ -38,6 +38,7 @@ static const gen_vk_op *const ops[GEN_NUM_OPS] = {
     [GEN_OP_COPY] = &gen_vk_copy,
     [GEN_OP_WINDOW] = &gen_vk_window,
     [GEN_OP_ROPE] = &gen_vk_rope,
+    [GEN_OP_WKV] = &gen_vk_wkv,
 };
 /* clang-format on */
 
@@ -214,7 +215,19 @@ static bool is_device_input(const gen_tensor *t)
     return t->kind == GEN_KIND_INPUT && t->arena_size && t->dtype == GEN_F32;
 }
 
-/* Places what the host writes and reads: inputs, outputs, rows gathered from tables. */
+/* Results that are fetched after each run; states stay on the device. */
+static bool is_result(const gen_tensor *t)
+{
+    return t->kind == GEN_KIND_VALUE && t->is_output && t->arena_size && !t->carried_in;
+}
+
+static bool is_gathered(const gen_tensor *t)
+{
+    return t->kind == GEN_KIND_VALUE && t->arena_size && t->producer->op == GEN_OP_EMBEDDING;
+}
+
+/* Places what the host writes and reads: inputs, outputs, rows gathered from tables.  An input that
+ * holds a state has no place: it is written into the arena when it is set. */
 static gen_status make_io(gen_vulkan *vk, const gen_plan *plan, gen_vk_plan *out, gen_error *err)
 {
     const gen_graph *g = gen_plan_graph(plan);
@@ -223,14 +236,18 @@ static gen_status make_io(gen_vulkan *vk, const gen_plan *plan, gen_vk_plan *out
     out->io_offset = gen_malloc((size_t)(n + 1) * sizeof *out->io_offset);
     if (!out->io_offset)
         return gen_no_memory(err, "plan", (size_t)n * sizeof *out->io_offset);
+    for (int i = 0; i < n; i++)
+        out->io_offset[i] = 0;
+    for (int i = 0; i < n; i++)
+        if (gen_graph_tensor(g, i)->carried_in)
+            out->io_offset[gen_graph_tensor(g, i)->carried_in->id] = -1;
     for (int i = 0; i < n; i++) {
         const gen_tensor *t = gen_graph_tensor(g, i);
-        const bool is_gathered =
-            t->kind == GEN_KIND_VALUE && t->arena_size && t->producer->op == GEN_OP_EMBEDDING;
-        const bool is_result = t->kind == GEN_KIND_VALUE && t->is_output && t->arena_size;
-        out->io_offset[i] = -1;
-        if (!is_device_input(t) && !is_gathered && !is_result)
+        const bool has_place = is_device_input(t) || is_gathered(t) || is_result(t);
+        if (!has_place || out->io_offset[i] < 0) {
+            out->io_offset[i] = -1;
             continue;
+        }
         out->io_offset[i] = (int64_t)size;
         size += (t->arena_size + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;
     }
@@ -255,17 +272,15 @@ static gen_status prepare_weights(gen_vulkan *vk, const gen_plan *plan, gen_erro
 static void transfer_inputs(gen_vk_compiler *c, const gen_graph *g)
 {
     for (int i = 0; i < gen_graph_num_tensors(g); i++)
-        if (is_device_input(gen_graph_tensor(g, i)))
+        if (is_device_input(gen_graph_tensor(g, i)) && c->out->io_offset[i] >= 0)
             gen_vk_copy_tensor(c, gen_graph_tensor(g, i), false);
 }
 
 static void transfer_outputs(gen_vk_compiler *c, const gen_graph *g)
 {
-    for (int i = 0; i < gen_graph_num_tensors(g); i++) {
-        const gen_tensor *t = gen_graph_tensor(g, i);
-        if (t->kind == GEN_KIND_VALUE && t->is_output && t->arena_size)
-            gen_vk_copy_tensor(c, t, true);
-    }
+    for (int i = 0; i < gen_graph_num_tensors(g); i++)
+        if (is_result(gen_graph_tensor(g, i)))
+            gen_vk_copy_tensor(c, gen_graph_tensor(g, i), true);
 }
 
 static gen_status get_pipelines(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)

@@ -72,7 +72,7 @@ typedef struct gen_vk_op {
 
 extern const gen_vk_op gen_vk_linear, gen_vk_conv2d, gen_vk_group_norm, gen_vk_row_norm,
     gen_vk_attention, gen_vk_map, gen_vk_binary, gen_vk_concat, gen_vk_upsample, gen_vk_embedding,
-    gen_vk_permute, gen_vk_copy, gen_vk_window, gen_vk_rope;
+    gen_vk_permute, gen_vk_copy, gen_vk_window, gen_vk_rope, gen_vk_wkv;
 
 /* NULL: this backend has none. */
 const gen_vk_op *gen_vk_op_of(const gen_node *node);

@@ -188,6 +188,21 @@ static gen_status submit_copy(gen_vulkan *vk, int slot, VkBuffer from, VkBuffer 
     return gen_vk_submit(vk, commands, &vk->staging[slot].value, err);
 }
 
+gen_status gen_vk_write_to(gen_vulkan *vk, const gen_vk_buffer *to, VkDeviceSize offset,
+                           const void *data, VkDeviceSize size, gen_error *err)
+{
+    for (VkDeviceSize done = 0; done < size;) {
+        const VkDeviceSize part = size - done < STAGING_BYTES ? size - done : STAGING_BYTES;
+        int slot;
+        GEN_TRY(take_slot(vk, &slot, err));
+        memcpy(vk->staging[slot].buffer.mapped, (const char *)data + done, part);
+        GEN_TRY(submit_copy(vk, slot, vk->staging[slot].buffer.handle, to->handle,
+                            (VkBufferCopy){0, offset + done, part}, err));
+        done += part;
+    }
+    return GEN_OK;
+}
+
 gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceSize offset,
                             void *out, VkDeviceSize size, gen_error *err)
 {

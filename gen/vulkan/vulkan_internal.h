@@ -164,6 +164,9 @@ gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSiz
 gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err);
 /* The piece of the arena at `offset`, and the place in it. */
 const gen_vk_buffer *gen_vk_arena(const gen_vulkan *vk, size_t offset, VkDeviceSize *inside);
+/* Copies from the host to device memory; what is submitted later finds it. */
+gen_status gen_vk_write_to(gen_vulkan *vk, const gen_vk_buffer *to, VkDeviceSize offset,
+                           const void *data, VkDeviceSize size, gen_error *err);
 /* Copies device memory to the host, waiting for it. */
 gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceSize offset,
                             void *out, VkDeviceSize size, gen_error *err);

@@ -477,7 +477,8 @@ static void attention_needs_no_matrix(void **state)
         /* packed keys and packed values, and the tiles of two threads */
         assert_true(whole.scratch <= 2 * (activation + activation / 10) + ((size_t)2 << 20));
         /* four times the tokens: four times the memory, not sixteen times */
-        EXPECT_BETWEEN((double)whole.scratch / (double)quarter.scratch, 0.0, 4.4);
+        if (whole.scratch > activation / 10)
+            EXPECT_BETWEEN((double)whole.scratch / (double)quarter.scratch, 0.0, 4.4);
         printf("attention %dx%d, %d channels: scratch %.2f MiB, activation %.2f MiB\n", (int)p.side,
                (int)p.side, (int)p.channels, (double)whole.scratch / 0x1p20,
                (double)activation / 0x1p20);
