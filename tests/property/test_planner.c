@@ -476,8 +476,9 @@ static void attention_needs_no_matrix(void **state)
         assert_true(whole.arena <= 5 * activation + 4096);
         /* packed keys and packed values, and the tiles of two threads */
         assert_true(whole.scratch <= 2 * (activation + activation / 10) + ((size_t)2 << 20));
-        /* four times the tokens: four times the memory, not sixteen times */
-        if (whole.scratch > activation / 10)
+        /* four times the tokens: four times the memory, not sixteen times; a backend may need none
+         * for few tokens and some for many */
+        if (quarter.scratch > activation / 40)
             EXPECT_BETWEEN((double)whole.scratch / (double)quarter.scratch, 0.0, 4.4);
         printf("attention %dx%d, %d channels: scratch %.2f MiB, activation %.2f MiB\n", (int)p.side,
                (int)p.side, (int)p.channels, (double)whole.scratch / 0x1p20,
