@@ -4,7 +4,8 @@
  *
  *     text --normalise--> "▁a▁photo" --best path--> pieces, whose numbers are the ids
  *
- * spm_model.c reads the files, spm_tokenizer.c does the rest. */
+ * spm_files.c finds the files, spm_model.c and spm_json.c read them, spm_tables.c keeps what they
+ * say, spm_tokenizer.c turns text into ids and back. */
 #ifndef GEN_TEXT_SPM_H
 #define GEN_TEXT_SPM_H
 

@@ -4,7 +4,8 @@
  *
  * clip_files.c and clip_vocab.c read vocabularies, clip_tokenizer.c turns text into ids,
  * vocab_search.c finds a vocabulary where other programs keep theirs, prompt.c knows the weights
- * and chunks that users write, clip_encoder.c is the network.  Those of T5 are in spm.h and t5.h. */
+ * and chunks that users write, clip_encoder.c is the network.  What T5 needs is in spm.h
+ * and t5.h. */
 #ifndef GEN_TEXT_TEXT_H
 #define GEN_TEXT_TEXT_H
 
