@@ -78,6 +78,9 @@ gen_status gen_schedule_ends(const gen_schedule_request *r, gen_grid *g, double 
                              gen_error *err);
 /* The grid the configuration's spacing gives; for schedules that only need its ends. */
 gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error *err);
+/* Rectified flow: g->time holds tau before shifting; shifts it and sets the grid.  Errors:
+ * ARGUMENT. */
+gen_status gen_schedule_shift(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 /* The grid of diffusers' flow matching Euler; for schedules that only need its ends. */
 gen_status gen_fill_flow(const gen_schedule_request *r, gen_grid *g, gen_error *err);
 

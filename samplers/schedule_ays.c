@@ -46,7 +46,7 @@ static gen_status fill_svd(const gen_schedule_request *r, gen_grid *g, gen_error
 
 const gen_schedule_kind gen_schedule_ays = {
     .info = {.name = "ays",
-             .aliases = "align_your_steps, ays_sd1",
+             .aliases = "align_your_steps, ays_sd1, ays_sd15",
              .paper = "Sabour et al. 2024",
              .purpose = "SD 1.x, about 10 steps"},
     .processes = GEN_FOR(GEN_PROCESS_VP),

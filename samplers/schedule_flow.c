@@ -89,6 +89,13 @@ static void set_list(const gen_schedule_request *r, gen_grid *g)
     }
 }
 
+gen_status gen_schedule_shift(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    GEN_TRY(shift_list(r, g, err));
+    set_list(r, g);
+    return GEN_OK;
+}
+
 /* The same where the reference keeps its times as whole numbers. */
 static void set_whole_list(const gen_schedule_request *r, gen_grid *g)
 {

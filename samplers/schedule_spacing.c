@@ -62,37 +62,46 @@ static gen_status fill_linspace(const gen_schedule_request *r, gen_grid *g, gen_
     return GEN_OK;
 }
 
+/* Times of k-diffusion's lists.  A flow has the same list, at tau = (t + 1) / T before shifting. */
+static double last_time(const gen_schedule_request *r)
+{
+    return (r->training ? r->training->num : r->config->num_train_timesteps) - 1;
+}
+
 static void set_log(const gen_schedule_request *r, gen_grid *g, int i, double time)
 {
-    g->time[i] = time;
-    g->kappa[i] = gen_training_kappa(r->training, time, true);
+    g->time[i] = r->training ? time : (time + 1) / r->config->num_train_timesteps;
+    if (r->training)
+        g->kappa[i] = gen_training_kappa(r->training, time, true);
+}
+
+static gen_status set_done(const gen_schedule_request *r, gen_grid *g, gen_error *err)
+{
+    return r->training ? GEN_OK : gen_schedule_shift(r, g, err);
 }
 
 static gen_status fill_discrete(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
-    (void)err;
-    const double last = r->training->num - 1;
+    const double last = last_time(r);
     for (int i = 0; i < g->n; i++)
         set_log(r, g, i, g->n > 1 ? last * (g->n - 1 - i) / (g->n - 1) : last);
-    return GEN_OK;
+    return set_done(r, g, err);
 }
 
 static gen_status fill_sgm_uniform(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
-    (void)err;
-    const double last = r->training->num - 1;
+    const double last = last_time(r);
     for (int i = 0; i < g->n; i++)
         set_log(r, g, i, last * (g->n - i) / g->n);
-    return GEN_OK;
+    return set_done(r, g, err);
 }
 
 static gen_status fill_simple(const gen_schedule_request *r, gen_grid *g, gen_error *err)
 {
-    (void)err;
-    const double last = r->training->num - 1;
+    const double last = last_time(r);
     for (int i = 0; i < g->n; i++)
-        set_log(r, g, i, last - floor((double)i * r->training->num / g->n));
-    return GEN_OK;
+        set_log(r, g, i, last - floor(i * (last + 1) / g->n));
+    return set_done(r, g, err);
 }
 
 gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error *err)
@@ -111,11 +120,11 @@ gen_status gen_fill_spaced(const gen_schedule_request *r, gen_grid *g, gen_error
 
 const gen_schedule_kind gen_schedule_discrete = {
     .info = {.name = "discrete",
-             .aliases = "normal, default",
+             .aliases = "normal, default, uniform",
              .paper = "Crowson, k-diffusion",
              .purpose = "evenly in training time, log-interpolated: Stable Diffusion files without "
                         "a configuration"},
-    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .processes = GEN_FOR(GEN_PROCESS_VP) | GEN_FOR(GEN_PROCESS_FLOW),
     .fill = fill_discrete,
 };
 
@@ -151,7 +160,7 @@ const gen_schedule_kind gen_schedule_sgm_uniform = {
              .aliases = "sgm uniform",
              .paper = "Stability AI, generative-models",
              .purpose = "evenly in time without the last: few steps, turbo models"},
-    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .processes = GEN_FOR(GEN_PROCESS_VP) | GEN_FOR(GEN_PROCESS_FLOW),
     .fill = fill_sgm_uniform,
 };
 
@@ -160,6 +169,6 @@ const gen_schedule_kind gen_schedule_simple = {
              .aliases = "",
              .paper = "ComfyUI",
              .purpose = "every (T/n)-th training time from above"},
-    .processes = GEN_FOR(GEN_PROCESS_VP),
+    .processes = GEN_FOR(GEN_PROCESS_VP) | GEN_FOR(GEN_PROCESS_FLOW),
     .fill = fill_simple,
 };

@@ -163,7 +163,8 @@ static const char *refuse_noise(const gen_scheduler_config *config)
 
 const gen_sampler gen_sampler_dpmpp_2m = {
     .info = {.name = "dpmpp_2m",
-             .aliases = "dpm++2m, dpm++, dpmpp, dpmsolver++, DPMSolverMultistepScheduler",
+             .aliases = "dpm++2m, dpm++, dpmpp, dpmsolver++, DPMSolverMultistepScheduler, "
+                        "EDMDPMSolverMultistepScheduler",
              .paper = "Lu et al. 2022, DPM-Solver++",
              .calls = "n",
              .purpose = "noise-table models, 15 to 25 steps; flow with its own schedule"},

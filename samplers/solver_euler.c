@@ -60,8 +60,9 @@ static gen_status solve(gen_solver *s, float *x, gen_error *err)
 
 const gen_sampler gen_sampler_euler = {
     .info = {.name = "euler",
-             .aliases = "flow_euler, flow_match_euler, k_euler, sample_euler, "
-                        "EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler",
+             .aliases =
+                 "flow_euler, flow_match_euler, k_euler, sample_euler, "
+                 "EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, EDMEulerScheduler",
              .paper = "Karras et al. 2022, Elucidating the Design Space; flow: Liu et al. 2022",
              .calls = "n",
              .purpose = "any model, 20 to 30 steps; rCM without fresh noise (ODE)",

@@ -60,6 +60,8 @@ static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, gen_err
     s->sampler = gen_sampler_of(&s->config);
     if (p->sampler && !gen_sampler_parse(p->sampler, &s->sampler, &schedule))
         return bad_name(err, "sampler", p->sampler, GEN_METHOD_SAMPLER);
+    if (p->scheduler && gen_name_matches(p->scheduler, "automatic", NULL))
+        p->scheduler = NULL; /* A1111's word for the model's own */
     if (p->scheduler) {
         const gen_schedule_info *info = gen_schedule_info_find(p->scheduler);
         if (!info)

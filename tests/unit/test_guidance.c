@@ -74,6 +74,47 @@ static void formulas_give_the_worked_examples(void **state)
           FOUR(1.91f, .57f, -1.91f, 2.58f));
     check((gen_guidance_params){.kind = "apg", .guidance_scale = 7.5, .parallel = 1},
           FOUR(4.25f, 5.25f, -4.25f, 3.75f)); /* without projection it is plain guidance */
+    /* the other convention of the scale: w = g - 1 */
+    check((gen_guidance_params){.kind = "cfg_w", .guidance_scale = 6.5},
+          FOUR(4.25f, 5.25f, -4.25f, 3.75f));
+}
+
+/* The paper's two examples of APG (d_across .14, -.22, -.14, .32), from c and, as diffusers, u. */
+static void projected_guidance_in_both_forms(void **state)
+{
+    (void)state;
+    check((gen_guidance_params){.kind = "apg", .guidance_scale = 7.5},
+          FOUR(1.91f, .57f, -1.91f, 2.58f));
+    check((gen_guidance_params){.kind = "apg_u", .guidance_scale = 7.5},
+          FOUR(1.55f, -.15f, -1.55f, 2.4f));
+    /* |d| is 1: a limit of half of it halves the step away from c or u */
+    check((gen_guidance_params){.kind = "apg", .guidance_scale = 7.5, .norm_limit = 0.5},
+          FOUR(1 + .455f, 2 - .715f, -1 - .455f, .5f + 1.04f));
+    check((gen_guidance_params){.kind = "apg_u", .guidance_scale = 7.5, .norm_limit = 0.5},
+          FOUR(.5f + .525f, 1.5f - .825f, -.5f - .525f, 1.2f));
+    /* parallel 1 without a limit is plain guidance in diffusers' form, too */
+    check((gen_guidance_params){.kind = "apg_u", .guidance_scale = 7.5, .parallel = 1},
+          FOUR(4.25f, 5.25f, -4.25f, 3.75f));
+}
+
+/* Chunks of a window stand at times of their own: the first before s = 0.3, the second after. */
+static void scales_per_chunk(void **state)
+{
+    (void)state;
+    static const gen_level levels[] = {{0.1, 0.9}, {0.4, 0.6}};
+    const gen_point at = {
+        .level = {0.1, 0.9}, .num_steps = 4, .chunk_levels = levels, .num_chunks = 2};
+    const gen_guidance_params p = {.kind = "magi", .guidance_scale = 7.5, .image_scale = 1.5};
+    const gen_denoiser *branches[GEN_MAX_BRANCHES];
+    gen_denoiser *g;
+    float x[4] = {0}, out[4];
+    branches_of(branches);
+    EXPECT_OK(gen_guidance_new(&g, &p, branches, &err));
+    EXPECT_OK(g->denoise(g->self, x, &at, out, &err));
+    /* (1 - 1.5) u + (1.5 - 7.5) k + 7.5 c for two numbers, then k alone */
+    expect_close(out, FOUR(-.5f * .5f - 6 * .25f + 7.5f, -.5f * 1.5f - 6 * 1.75f + 15, -.75f, .25f),
+                 4, 2e-7, "magi");
+    gen_denoiser_free(g);
 }
 
 /* The same point asked at another noise level or step: is the unconditional branch called? */
@@ -229,6 +270,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas_give_the_worked_examples),
+        cmocka_unit_test(projected_guidance_in_both_forms),
+        cmocka_unit_test(scales_per_chunk),
         cmocka_unit_test(guidance_can_be_limited),
         cmocka_unit_test(samples_do_not_mix),
         cmocka_unit_test(branches_of_one_network_run_together),
