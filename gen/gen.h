@@ -332,7 +332,8 @@ struct gen_generate_params {
     double guidance_scale;       /* 0: the model's own; 1: no guidance */
     const char *sampler;         /* NULL: what the model's scheduler says */
     const char *scheduler;       /* the schedule, "karras" ...; NULL: the model's */
-    const char *rng;             /* "gen", "torch-cpu", "cuda"; NULL: "gen" */
+    const char *rng;             /* "gen", "torch-cpu", "cuda", "cuda-a100" ... for large noise
+                                    as that device draws it; NULL: "gen" */
     uint64_t seed;
     double eta;                  /* share of fresh noise, up to 1; 0: the sampler's own, less
                                     than 0: none */

@@ -12,9 +12,19 @@
 
 #define FIELD(name) offsetof(cli_settings, name)
 
-static const cli_choice rngs[] = {
-    {"gen", "gen"},         {"torch-cpu", "torch-cpu"}, {"cuda", "cuda"},   {"cpu", "torch-cpu"},
-    {"comfy", "torch-cpu"}, {"a1111", "cuda"},          {"philox", "cuda"}, {NULL, NULL}};
+static const cli_choice rngs[] = {{"gen", "gen"},
+                                  {"torch-cpu", "torch-cpu"},
+                                  {"cuda", "cuda"},
+                                  {"cpu", "torch-cpu"},
+                                  {"comfy", "torch-cpu"},
+                                  {"a1111", "cuda"},
+                                  {"philox", "cuda"},
+                                  {"cuda-a100", "cuda-a100"},
+                                  {"cuda-h100", "cuda-h100"},
+                                  {"cuda-h200", "cuda-h200"},
+                                  {"cuda-rtx4090", "cuda-rtx4090"},
+                                  {"cuda-rtx3090", "cuda-rtx3090"},
+                                  {NULL, NULL}};
 static const cli_choice predictions[] = {{"epsilon", "epsilon"},
                                          {"v_prediction", "v_prediction"},
                                          {"flow_prediction", "flow_prediction"},

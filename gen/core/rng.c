@@ -286,10 +286,11 @@ static const struct {
 
 /* Full grids: multiprocessors times resident threads, rounded down to blocks of 256. */
 static const struct {
-    const char *device;
+    const char *name; /* "cuda-", then the device */
     uint64_t threads;
 } DEVICES[] = {
-    {"a100", 221184}, {"h100", 270336}, {"h200", 270336}, {"rtx4090", 196608}, {"rtx3090", 125952},
+    {"cuda-a100", 221184},    {"cuda-h100", 270336},    {"cuda-h200", 270336},
+    {"cuda-rtx4090", 196608}, {"cuda-rtx3090", 125952},
 };
 
 bool gen_rng_parse(const char *name, gen_rng_kind *kind)
@@ -313,7 +314,21 @@ const char *gen_rng_name(gen_rng_kind kind)
 uint64_t gen_rng_cuda_threads(const char *device)
 {
     for (size_t i = 0; i < sizeof DEVICES / sizeof DEVICES[0]; i++)
-        if (strcmp(device, DEVICES[i].device) == 0)
+        if (strcmp(device, DEVICES[i].name + strlen("cuda-")) == 0)
             return DEVICES[i].threads;
     return 0;
+}
+
+const char *gen_rng_choose(const char *name, gen_rng_kind *kind, uint64_t *cuda_threads)
+{
+    *cuda_threads = 0;
+    if (gen_rng_parse(name, kind))
+        return gen_rng_name(*kind);
+    for (size_t i = 0; i < sizeof DEVICES / sizeof DEVICES[0]; i++)
+        if (strcmp(name, DEVICES[i].name) == 0) {
+            *kind = GEN_RNG_CUDA;
+            *cuda_threads = DEVICES[i].threads;
+            return DEVICES[i].name;
+        }
+    return NULL;
 }

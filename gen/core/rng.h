@@ -49,5 +49,8 @@ uint64_t gen_rng_cuda_threads(const char *device);
  * false when unknown. */
 bool gen_rng_parse(const char *name, gen_rng_kind *kind);
 const char *gen_rng_name(gen_rng_kind kind);
+/* The same names, and "cuda-h100" and so on for the stream of one device, whose large draws differ.
+ * Returns the name, static; NULL when unknown. */
+const char *gen_rng_choose(const char *name, gen_rng_kind *kind, uint64_t *cuda_threads);
 
 #endif

@@ -188,14 +188,17 @@ static gen_status prepare_latents(job *j, gen_error *err)
         (!j->variance && j->model->network.traits.variance_channels == j->channels))
         return gen_no_memory(err, "latents", j->n * sizeof *j->x);
     gen_rng_init(&j->rng, j->sampling.rng, p->seed);
+    j->rng.cuda_threads = j->sampling.cuda_threads;
     GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
     GEN_TRY(gen_sampling_schedule(&j->schedule, &j->sampling, p, err));
     if (p->init_image || (j->trace && j->trace->init_pixels))
         GEN_TRY(start_from_image(j, err));
     else
         GEN_TRY(start_from_noise(j, err));
-    if (p->noise_seed_delta)
+    if (p->noise_seed_delta) {
         gen_rng_init(&j->rng, j->sampling.rng, p->seed + (uint64_t)p->noise_seed_delta);
+        j->rng.cuda_threads = j->sampling.cuda_threads;
+    }
     return GEN_OK;
 }
 

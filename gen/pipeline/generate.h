@@ -24,6 +24,7 @@ typedef struct gen_sampling {
     const gen_sampler *sampler;
     gen_scheduler_config config;
     gen_rng_kind rng;
+    uint64_t cuda_threads;  /* of gen_rng */
     int64_t height, width;  /* of the latents */
     bool is_guided;         /* asks without the prompt, too */
     bool guidance_takes_x0; /* combines denoised latents, not raw predictions */

@@ -70,11 +70,13 @@ static gen_status resolve_names(gen_sampling *s, gen_generate_params *p, gen_err
     }
     p->sampler = gen_sampler_info_of(s->sampler)->name;
     p->scheduler = schedule;
-    if (!gen_rng_parse(p->rng ? p->rng : "gen", &s->rng)) {
+    const char *rng = gen_rng_choose(p->rng ? p->rng : "gen", &s->rng, &s->cuda_threads);
+    if (!rng) {
         gen_fail(err, GEN_ERROR_ARGUMENT, "rng: \"%s\" is not known", p->rng);
-        return gen_hint(err, "there are: gen, torch-cpu, cuda");
+        return gen_hint(err, "there are: gen, torch-cpu, cuda, and cuda-a100, cuda-h100, "
+                             "cuda-h200, cuda-rtx4090, cuda-rtx3090");
     }
-    p->rng = gen_rng_name(s->rng);
+    p->rng = rng;
     return GEN_OK;
 }
 

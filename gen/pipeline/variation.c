@@ -47,7 +47,7 @@ void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t wi
  */
 
 /* The first draw of a seed in a size of its own; owned by the caller. */
-static gen_status draw_first(float **out, gen_rng_kind kind, uint64_t seed, int64_t height,
+static gen_status draw_first(float **out, const gen_sampling *s, uint64_t seed, int64_t height,
                              int64_t width, int channels, gen_error *err)
 {
     const size_t n = (size_t)(height * width * channels);
@@ -56,7 +56,8 @@ static gen_status draw_first(float **out, gen_rng_kind kind, uint64_t seed, int6
     float *z = gen_malloc(n * sizeof *z);
     if (!z)
         return gen_no_memory(err, "noise", n * sizeof *z);
-    gen_rng_init(&rng, kind, seed);
+    gen_rng_init(&rng, s->rng, seed);
+    rng.cuda_threads = s->cuda_threads;
     gen_status status = gen_channel_noise_init(&noise, &rng, channels, n, err);
     if (!status) {
         const gen_noise_source source = gen_channel_noise_source(&noise);
@@ -95,9 +96,9 @@ gen_status gen_noise_start(float *noise, const gen_sampling *s, const gen_genera
     float *own = NULL, *other = NULL;
     gen_status status = GEN_OK;
     if (has_own_size && h > 0 && w > 0)
-        status = draw_first(&own, s->rng, p->seed, h, w, channels, err);
+        status = draw_first(&own, s, p->seed, h, w, channels, err);
     if (!status && p->variation_strength > 0)
-        status = draw_first(&other, s->rng, p->variation_seed, h, w, channels, err);
+        status = draw_first(&other, s, p->variation_seed, h, w, channels, err);
     if (!status && other)
         gen_noise_vary(own ? own : noise, other, h, w, channels, p->variation_strength);
     if (own)

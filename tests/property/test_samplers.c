@@ -335,6 +335,9 @@ static void stochastic_solvers_reach_the_data(void **state)
         check_distribution("scm", toy_consistency, (gen_process)process, 0, 5, 0);
     }
     check_distribution("cm", toy_consistency, GEN_PROCESS_VE, 0, 4, 0);
+    check_distribution("lcm", toy_consistency, GEN_PROCESS_VP, 0, 4,
+                       0.02); /* x0 of the last level */
+    check_distribution("euler_a", toy_denoise, GEN_PROCESS_VP, 1, 300, 0.02);
 }
 
 /* ---- guidance ----------------------------------------------------------------------------------

@@ -196,6 +196,12 @@ static void names_are_those_of_the_command_line(void **state)
     assert_true(gen_rng_parse("comfy", &kind) && kind == GEN_RNG_TORCH_CPU);
     assert_true(gen_rng_parse("a1111", &kind) && kind == GEN_RNG_CUDA);
     assert_false(gen_rng_parse("dice", &kind));
+    uint64_t threads = 1;
+    assert_string_equal(gen_rng_choose("comfy", &kind, &threads), "torch-cpu");
+    assert_true(kind == GEN_RNG_TORCH_CPU && threads == 0);
+    assert_string_equal(gen_rng_choose("cuda-rtx3090", &kind, &threads), "cuda-rtx3090");
+    assert_true(kind == GEN_RNG_CUDA && threads == 125952);
+    assert_null(gen_rng_choose("cuda-toaster", &kind, &threads));
     for (int i = 0; i < GEN_NUM_RNGS; i++)
         assert_true(gen_rng_parse(gen_rng_name((gen_rng_kind)i), &kind) && (int)kind == i);
 }
