@@ -251,18 +251,51 @@ typedef struct gen_context_params {
                               8 bits: a quarter to half of the memory); NULL: "auto" */
     gen_log_fn log;        /* notes and warnings; NULL: dropped */
     void *log_user;
-    const char *device; /* "cpu"; "vulkan": the best device; "vulkan:0": that index; "vulkan:text":
-                           the one with text in its name; NULL or "auto": the CPU */
+    const char *device; /* NULL or "cpu"; "auto": the best GPU that passes the self-check, else the
+                           CPU; "vulkan": the best device; "vulkan:0": that index; "vulkan:text":
+                           the one with text in its name */
 } gen_context_params;
 #define GEN_CONTEXT_PARAMS(...)                                                                    \
     ((gen_context_params){.struct_size = sizeof(gen_context_params), __VA_ARGS__})
 
-/* `params` may be NULL.  Errors: ARGUMENT; MEMORY; DEVICE (no such Vulkan device). */
+/* `params` may be NULL.  Errors: ARGUMENT; MEMORY; DEVICE (no such Vulkan device, or it failed
+ * the self-check). */
 GEN_API gen_status gen_context_new(gen_context **out, const gen_context_params *params,
                                    gen_error *err);
 GEN_API void gen_context_free(gen_context *context); /* after its models */
 /* "cpu: avx512, 2 threads, own gemm": valid while the context lives. */
 GEN_API const char *gen_context_backend(const gen_context *context);
+
+/* A device as `gen devices` shows it. */
+typedef struct gen_device {
+    char id[24];                 /* for gen_context_params.device: "cpu", "vulkan:0" */
+    char name[256];              /* as the driver calls it; of the CPU: instruction set, threads */
+    char kind[16];               /* "cpu", "discrete", "integrated", "virtual", "software" */
+    char driver[320], api[16];   /* "" for the CPU; version of Vulkan: "1.3.230" */
+    uint64_t memory;             /* bytes of its own; of the CPU: what is free */
+    uint64_t max_allocation;     /* bytes in one piece; 0: any */
+    uint64_t max_binding;        /* bytes that a shader sees of a buffer; 0: any */
+    char used[128], unused[128]; /* features, comma separated: what gen uses and the rest */
+    char verdict[512];           /* of the self-check, as a sentence */
+    bool is_trusted;             /* it has passed */
+    bool is_auto;                /* "auto" means this one */
+    double flops_per_second, bytes_per_second; /* rough speeds; 0: not measured */
+} gen_device;
+
+typedef struct gen_device_list {
+    gen_device *devices; /* the CPU first */
+    int num_devices;
+    bool has_vulkan;         /* this build has it */
+    bool has_matrix_shaders; /* and the variants for cooperative matrices */
+    char shaders[1024];      /* of this build, separated by spaces */
+    char note[256];          /* why there are no Vulkan devices, or "" */
+} gen_device_list;
+
+/* Every device of the machine.  Those that gen has not used before with their driver are checked,
+ * which takes some seconds each.  The log and the threads of `params` count; it may be NULL. */
+GEN_API gen_status gen_device_list_new(gen_device_list **out, const gen_context_params *params,
+                                       gen_error *err);
+GEN_API void gen_device_list_free(gen_device_list *list);
 
 typedef struct gen_model_params {
     size_t struct_size;    /* set by GEN_MODEL_PARAMS() */

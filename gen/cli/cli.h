@@ -146,7 +146,14 @@ typedef struct cli_settings {
     uint64_t given; /* bit i: option i stood on the command line */
 } cli_settings;
 
-enum { CLI_FOR_IMAGE = 1, CLI_FOR_INFO = 2, CLI_FOR_HELP = 4, CLI_FOR_PLOT = 8, CLI_FOR_ALL = 15 };
+enum {
+    CLI_FOR_IMAGE = 1,
+    CLI_FOR_INFO = 2,
+    CLI_FOR_HELP = 4,
+    CLI_FOR_PLOT = 8,
+    CLI_FOR_DEVICES = 16,
+    CLI_FOR_ALL = 31
+};
 
 typedef enum cli_type {
     CLI_FLAG,
@@ -252,6 +259,7 @@ int cli_signals_pending(void); /* the signal's number, or 0 */
 
 int cli_image(const cli_settings *settings, cli_reporter *r);
 int cli_info(const cli_settings *settings, cli_reporter *r);
+int cli_devices(const cli_settings *settings, cli_reporter *r);
 int cli_plot(const cli_settings *settings, cli_reporter *r);
 int cli_help(const cli_settings *settings, cli_reporter *r);
 int cli_main(int argc, char **argv); /* what the process returns */

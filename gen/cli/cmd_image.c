@@ -502,8 +502,8 @@ static gen_status open_model(image_run *run, gen_error *err)
     const cli_settings *s = run->settings;
     const gen_context_params context =
         GEN_CONTEXT_PARAMS(.num_threads = s->threads, .mem_limit = s->mem_limit, .gemm = s->gemm,
-                           .precision = s->precision, .device = s->device, .log = cli_log,
-                           .log_user = run->reporter);
+                           .precision = s->precision, .device = s->device ? s->device : "auto",
+                           .log = cli_log, .log_user = run->reporter);
     const gen_model_params model = GEN_MODEL_PARAMS(.path = s->model, .vae = s->vae, .t5 = s->t5,
                                                     .tokenizer = s->tokenizer, .strict = s->strict);
     const gen_status status = gen_context_new(&run->context, &context, err);

@@ -1,11 +1,12 @@
 /* backends.c - from the words of --device, --gemm and --precision to an open backend. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "gen/cpu/cpu.h"
+#include "gen/core/cache_file.h"
 #include "gen/pipeline/pipeline.h"
 #ifdef GEN_HAVE_VULKAN
-#include "gen/vulkan/vulkan.h"
+#include "gen/pipeline/trust.h"
 #endif
 
 /* ---- the CPU -------------------------------------------------------------------------------- */
@@ -41,12 +42,10 @@ static gen_status choose_precision(gen_cpu_options *options, const char *name, g
 
 static gen_status open_cpu(gen_context *context, const gen_context_params *p, gen_error *err)
 {
-    gen_cpu_options options = {.num_threads = p->num_threads,
-                               .mem_limit = (size_t)context->mem_limit};
     char what[64];
-    GEN_TRY(choose_gemm(&options, p->gemm, err));
-    GEN_TRY(choose_precision(&options, p->precision, err));
-    GEN_TRY(gen_cpu_open(&context->backend, &options, err));
+    GEN_TRY(choose_gemm(&context->cpu, p->gemm, err));
+    GEN_TRY(choose_precision(&context->cpu, p->precision, err));
+    GEN_TRY(gen_cpu_open(&context->backend, &context->cpu, err));
     snprintf(context->backend_name, sizeof context->backend_name, "cpu: %s",
              gen_cpu_describe(context->backend, what, sizeof what));
     return GEN_OK;
@@ -54,19 +53,85 @@ static gen_status open_cpu(gen_context *context, const gen_context_params *p, ge
 
 /* ---- Vulkan --------------------------------------------------------------------------------- */
 
+bool gen_may_have_gpu(void)
+{
+#ifdef __linux__
+    static const char *const nodes[] = {"/dev/dri",      "/dev/nvidiactl", "/dev/nvidia0",
+                                        "/dev/dxg",      "/dev/kgsl-3d0",  "/dev/mali0",
+                                        "/dev/pvr_sync", "/dev/nvhost-gpu"};
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++)
+        if (access(nodes[i], F_OK) == 0)
+            return true;
+    return false;
+#else
+    return true;
+#endif
+}
+
 #ifdef GEN_HAVE_VULKAN
+
+static void note(void *user, const char *text)
+{
+    gen_log(user, GEN_LOG_NOTE, "%s", text);
+}
+
+static gen_trust_request request_of(gen_context *context, const gen_context_params *p, char *folder)
+{
+    return (gen_trust_request){.context = context,
+                               .folder = folder,
+                               .options = {.mem_limit = (size_t)p->mem_limit,
+                                           .cache_dir = folder,
+                                           .note = note,
+                                           .note_user = context}};
+}
+
+static void name_vulkan(gen_context *context)
+{
+    char what[80];
+    snprintf(context->backend_name, sizeof context->backend_name, "vulkan: %s",
+             gen_vulkan_describe(context->backend, what, sizeof what));
+}
+
 /* `name` stands behind the colon of vulkan:name, "" without one. */
 static gen_status open_vulkan(gen_context *context, const gen_context_params *p, const char *name,
                               gen_error *err)
 {
-    const gen_vulkan_options options = {.device = name, .mem_limit = (size_t)p->mem_limit};
-    char what[80];
-    GEN_TRY(gen_vulkan_open(&context->backend, &options, err));
-    snprintf(context->backend_name, sizeof context->backend_name, "vulkan: %s",
-             gen_vulkan_describe(context->backend, what, sizeof what));
-    return GEN_OK;
+    char *folder = gen_cache_path("vulkan");
+    gen_trust_request request = request_of(context, p, folder);
+    request.options.device = name;
+    const gen_status status = gen_trust_open(&context->backend, NULL, &request, err);
+    gen_free(folder);
+    if (!status)
+        name_vulkan(context);
+    return status;
 }
+
+static gen_status open_auto(gen_context *context, const gen_context_params *p, gen_error *err)
+{
+    char why[512] = "";
+    context->is_auto = true;
+    if (gen_may_have_gpu()) {
+        char *folder = gen_cache_path("vulkan");
+        const gen_trust_request request = request_of(context, p, folder);
+        const gen_status status =
+            gen_trust_open_auto(&context->backend, why, sizeof why, &request, err);
+        gen_free(folder);
+        if (status)
+            return status;
+    }
+    if (context->backend) {
+        name_vulkan(context);
+        return GEN_OK;
+    }
+    if (why[0])
+        gen_log(context, GEN_LOG_NOTE, "using the CPU: %s", why);
+    else
+        gen_log(context, GEN_LOG_DEBUG, "using the CPU: this machine has no GPU");
+    return open_cpu(context, p, err);
+}
+
 #else
+
 static gen_status open_vulkan(gen_context *context, const gen_context_params *p, const char *name,
                               gen_error *err)
 {
@@ -76,12 +141,24 @@ static gen_status open_vulkan(gen_context *context, const gen_context_params *p,
     return gen_fail(err, GEN_ERROR_ARGUMENT,
                     "device: this build of gen has no Vulkan, expected auto or cpu");
 }
+
+static gen_status open_auto(gen_context *context, const gen_context_params *p, gen_error *err)
+{
+    if (gen_may_have_gpu())
+        gen_log(context, GEN_LOG_DEBUG, "using the CPU: this build of gen has no Vulkan");
+    return open_cpu(context, p, err);
+}
+
 #endif
 
 gen_status gen_open_backend(gen_context *context, const gen_context_params *p, gen_error *err)
 {
-    const char *device = p->device ? p->device : "auto";
-    if (strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0)
+    const char *device = p->device ? p->device : "cpu";
+    context->cpu =
+        (gen_cpu_options){.num_threads = p->num_threads, .mem_limit = (size_t)context->mem_limit};
+    if (strcmp(device, "auto") == 0)
+        return open_auto(context, p, err);
+    if (strcmp(device, "cpu") == 0)
         return open_cpu(context, p, err);
     if (strcmp(device, "vulkan") == 0)
         return open_vulkan(context, p, "", err);

@@ -8,10 +8,13 @@
 
 #include "gen/core/backend.h"
 #include "gen/core/json.h"
+#include "gen/cpu/cpu.h"
 
 struct gen_context {
     gen_backend *backend;
     char backend_name[96];
+    bool is_auto; /* the device was gen's choice, so that it may choose another */
+    gen_cpu_options cpu;
     uint64_t mem_limit;  /* bytes, never 0 */
     bool limit_is_users; /* asked for, not found */
     gen_log_fn log;
@@ -24,6 +27,9 @@ void gen_log(const gen_context *context, gen_log_level level, const char *format
 /* Opens the backend params->device names into context->backend, and names it.  The limits of the
  * context are set already.  Errors: as gen_context_new(). */
 gen_status gen_open_backend(gen_context *context, const gen_context_params *params, gen_error *err);
+
+/* Whether this machine may have a GPU at all, told without opening any driver. */
+bool gen_may_have_gpu(void);
 
 /* The path of a file or folder of assets/, to be freed: $GEN_ASSETS, then share/gen beside the
  * program or library, then the source tree of a build.  Errors: MODEL when it is in none of them.

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "gen/core/alloc.h"
+#include "gen/core/cache_file.h"
 
 /* What a cached hash belongs to: "size seconds.nanoseconds path". */
 static char *describe_file(const char *path)
@@ -23,27 +24,6 @@ static char *describe_file(const char *path)
                             s.st_mtim.tv_nsec, real);
     free(real);
     return text;
-}
-
-static char *cache_path(void)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *folder = NULL, *path = NULL;
-    if (cache && cache[0] == '/')
-        folder = gen_asprintf("%s/gen", cache);
-    else if (home && *home)
-        folder = gen_asprintf("%s/.cache/gen", home);
-    if (folder && access(folder, F_OK) != 0) {
-        char *slash = strrchr(folder, '/');
-        *slash = '\0';
-        mkdir(folder, 0777);
-        *slash = '/';
-        mkdir(folder, 0777);
-    }
-    if (folder)
-        path = gen_asprintf("%s/sha256", folder);
-    gen_free(folder);
-    return path;
 }
 
 /* Lines of the cache are the hash, a space, and the description. */
@@ -68,8 +48,9 @@ static bool look_up(const char *cache, const char *what, char out[65])
     return found;
 }
 
-static void remember(const char *cache, const char *what, const char hash[65])
+static void remember(char *cache, const char *what, const char hash[65])
 {
+    gen_cache_make_folders(cache);
     const int fd = open(cache, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     char *line = gen_asprintf("%s %s\n", hash, what);
     if (fd >= 0 && line) {
@@ -107,7 +88,7 @@ gen_status gen_sha256_files(char out[65], const char *const *paths, int count, g
     struct sha256_ctx hash;
     uint8_t digest[SHA256_DIGEST_SIZE];
     char *what = count == 1 ? describe_file(paths[0]) : NULL;
-    char *cache = what ? cache_path() : NULL;
+    char *cache = what ? gen_cache_path("sha256") : NULL;
     gen_status status = GEN_OK;
     if (cache && look_up(cache, what, out))
         goto done;

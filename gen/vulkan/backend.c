@@ -210,6 +210,7 @@ static void vulkan_close(gen_backend *b)
 {
     gen_vulkan *vk = (gen_vulkan *)b;
     gen_vk_close_device(vk);
+    gen_free(vk->cache_dir);
     if (vk->pool && vk->pool->live)
         vk->pool->vk = NULL; /* the last of the weights frees it */
     else
@@ -242,6 +243,8 @@ gen_status gen_vulkan_open(gen_backend **out, const gen_vulkan_options *options,
         snprintf(vk->device_name, sizeof vk->device_name, "%s", vk->options.device);
         vk->options.device = vk->device_name;
     }
+    if (vk->options.cache_dir) /* without memory: no cache */
+        vk->options.cache_dir = vk->cache_dir = gen_strdup(vk->options.cache_dir);
     const char *validate = getenv("GEN_VULKAN_VALIDATE");
     vk->options.validate |= validate && strcmp(validate, "1") == 0;
     vk->generation = 1;

@@ -49,6 +49,7 @@ typedef struct gen_vk_plan {
     int num_slices;
     uint64_t generation; /* of the backend's buffers when it was recorded */
     bool is_measured;
+    uint64_t num_runs;
 } gen_vk_plan;
 
 /* A compilation under way.  The first failure sticks. */

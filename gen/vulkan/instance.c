@@ -157,6 +157,35 @@ static const char *refusal(const gen_vk_api *api, VkPhysicalDevice physical,
     return "";
 }
 
+/* What the device offers beyond need. */
+static void describe_features(const gen_vk_api *api, VkPhysicalDevice physical,
+                              gen_vulkan_device *out)
+{
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    VkPhysicalDeviceVulkan11Features v11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &v12};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v11};
+    VkPhysicalDeviceSubgroupProperties subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceProperties2 p = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                     .pNext = &subgroup};
+    uint32_t count = 0;
+    api->GetPhysicalDeviceFeatures2(physical, &features);
+    api->GetPhysicalDeviceProperties2(physical, &p);
+    out->has_16bit_storage = v11.storageBuffer16BitAccess;
+    out->has_8bit_storage = v12.storageBuffer8BitAccess;
+    out->has_float16 = v12.shaderFloat16;
+    out->subgroup_size = subgroup.subgroupSize;
+    if (api->EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) != VK_SUCCESS)
+        return;
+    VkExtensionProperties *list = gen_calloc(count + 1, sizeof *list);
+    if (list && api->EnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0)
+        out->has_matrices = has_extension(list, count, "VK_KHR_cooperative_matrix");
+    gen_free(list);
+}
+
 static void describe(const gen_vk_api *api, VkPhysicalDevice physical, int index,
                      gen_vulkan_device *out)
 {
@@ -192,6 +221,8 @@ static void describe(const gen_vk_api *api, VkPhysicalDevice physical, int index
         if (memory.memoryProperties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
             out->memory += memory.memoryProperties.memoryHeaps[i].size;
     snprintf(out->refused, sizeof out->refused, "%s", refusal(api, physical, q));
+    if (!out->refused[0])
+        describe_features(api, physical, out);
 }
 
 static gen_status list_devices(gen_vk_instance *instance, gen_error *err)

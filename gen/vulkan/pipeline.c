@@ -36,10 +36,7 @@ gen_status gen_vk_make_layouts(gen_vulkan *vk, gen_error *err)
 {
     for (int n = 1; n <= GEN_VK_MAX_BUFFERS; n++)
         GEN_TRY(make_layout(vk, n, err));
-    const VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    GEN_VK_TRY(vk->api.CreatePipelineCache(vk->device, &cache, NULL, &vk->pipeline_cache),
-               "pipeline cache");
-    return GEN_OK;
+    return gen_vk_open_cache(vk, err);
 }
 
 void gen_vk_free_pipelines(gen_vulkan *vk)
@@ -56,6 +53,7 @@ void gen_vk_free_pipelines(gen_vulkan *vk)
         if (vk->set_layouts[n])
             vk->api.DestroyDescriptorSetLayout(vk->device, vk->set_layouts[n], NULL);
     }
+    gen_vk_save_cache(vk);
     if (vk->pipeline_cache)
         vk->api.DestroyPipelineCache(vk->device, vk->pipeline_cache, NULL);
 }
@@ -66,6 +64,14 @@ static const gen_vk_shader *find_shader(const char *name)
         if (strcmp(s->name, name) == 0)
             return s;
     return NULL;
+}
+
+const char *gen_vulkan_shader_at(int i)
+{
+    for (int k = 0; k <= i; k++)
+        if (!gen_vk_shaders[k].name)
+            return NULL;
+    return gen_vk_shaders[i].name;
 }
 
 static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
@@ -90,8 +96,11 @@ static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
                   .pName = "main",
                   .pSpecializationInfo = &constants},
         .layout = vk->layouts[p->num_buffers]};
+    const double start = gen_vk_now();
     const VkResult result =
         vk->api.CreateComputePipelines(vk->device, vk->pipeline_cache, 1, &info, NULL, &p->handle);
+    vk->preparing += gen_vk_now() - start;
+    gen_vk_announce(vk, vk->preparing);
     vk->api.DestroyShaderModule(vk->device, module, NULL);
     return result == VK_SUCCESS ? GEN_OK : gen_vk_fail(err, result, p->shader->name);
 }

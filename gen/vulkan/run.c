@@ -4,16 +4,8 @@
  * whoever wants to stop waits for two at most. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "gen/vulkan/compile.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 gen_status gen_vk_check_messages(const gen_vulkan *vk, gen_error *err)
 {
@@ -58,7 +50,7 @@ gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error
                                       .semaphoreCount = 1,
                                       .pSemaphores = &vk->timeline,
                                       .pValues = &value};
-    const double start = now();
+    const double start = gen_vk_now();
     if (vk->is_lost)
         return lost(vk, VK_ERROR_DEVICE_LOST, err);
     for (;;) {
@@ -67,10 +59,12 @@ gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error
             return GEN_OK;
         if (result != VK_TIMEOUT)
             return lost(vk, result, err);
-        if (now() - start > seconds) {
+        if (vk->is_first_run)
+            gen_vk_announce(vk, gen_vk_now() - start);
+        if (gen_vk_now() - start > seconds) {
             vk->is_lost = true;
             return gen_fail(err, GEN_ERROR_DEVICE, "%s does not answer since %.0f seconds",
-                            vk->info->name, now() - start);
+                            vk->info->name, gen_vk_now() - start);
         }
     }
 }
@@ -102,8 +96,9 @@ gen_status gen_vk_run_plan(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
     uint64_t values[2] = {0};
     if (p->generation != vk->generation)
         GEN_TRY(gen_vk_record(vk, p, err));
+    vk->is_first_run = p->num_runs++ == 0;
     const bool is_second_run = p->generation && !p->is_measured && vk->stats.runs > 0;
-    const double start = now();
+    const double start = gen_vk_now();
     for (int i = 0; i < p->num_slices; i++) {
         if (i >= 2)
             GEN_TRY(gen_vk_wait(vk, values[i % 2], patience(vk, &p->slices[i - 2]), err));
@@ -116,6 +111,6 @@ gen_status gen_vk_run_plan(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
     vk->stats.copies += (uint64_t)p->num_copies;
     vk->stats.barriers += (uint64_t)p->num_barriers;
     if (is_second_run)
-        GEN_TRY(learn(vk, p, now() - start, err));
+        GEN_TRY(learn(vk, p, gen_vk_now() - start, err));
     return gen_vk_check_messages(vk, err);
 }

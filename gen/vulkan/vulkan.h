@@ -24,6 +24,9 @@ typedef struct gen_vulkan_options {
                            when GEN_VULKAN_VALIDATE is 1 in the environment */
     void (*message)(void *user, const char *text); /* each message of the layer, may be NULL */
     void *message_user;
+    const char *cache_dir; /* folder for compiled shaders, made when missing; NULL: none */
+    void (*note)(void *user, const char *text); /* a line for people, may be NULL */
+    void *note_user;
     /* For tests.  All 0: what the device has. */
     size_t max_binding;  /* bytes a shader sees of a buffer: larger tensors go in windows */
     size_t max_block;    /* bytes of one piece of the arena, a multiple of 256 */
@@ -46,6 +49,9 @@ typedef struct gen_vulkan_device {
     uint64_t memory;     /* bytes of the device's own heaps */
     uint64_t max_buffer; /* bytes of one allocation */
     uint64_t max_binding;
+    /* What it could do; gen needs none of them. */
+    bool has_16bit_storage, has_8bit_storage, has_float16, has_matrices;
+    unsigned subgroup_size;
     char refused[128]; /* why gen cannot use it, or "" */
 } gen_vulkan_device;
 
@@ -63,6 +69,11 @@ typedef struct gen_vulkan_stats {
  * there is no loader or no driver; MEMORY. */
 gen_status gen_vulkan_list(gen_vulkan_device **out, int *count, const gen_vulkan_options *options,
                            gen_error *err);
+
+/* 64 hex digits that change with the device, its driver and gen's shaders. */
+void gen_vulkan_key(const gen_vulkan_device *device, char out[65]);
+/* The name of shader i of this build, NULL past the end. */
+const char *gen_vulkan_shader_at(int i);
 
 /* Errors: DEVICE when there is no loader, no driver or no device that fits; ARGUMENT for a name
  * that fits none or several; MEMORY. */

@@ -115,6 +115,7 @@ typedef struct gen_vulkan {
     gen_backend base;
     gen_vulkan_options options;
     char device_name[64]; /* options.device points here */
+    char *cache_dir;      /* options.cache_dir points here */
     gen_vk_instance *instance;
     gen_vk_api api; /* with the functions of the device */
     const gen_vulkan_device *info;
@@ -134,6 +135,10 @@ typedef struct gen_vulkan {
     VkDescriptorSetLayout set_layouts[GEN_VK_MAX_BUFFERS + 1];
     VkPipelineLayout layouts[GEN_VK_MAX_BUFFERS + 1];
     VkPipelineCache pipeline_cache;
+    size_t cached_bytes; /* of it that came from disk */
+    double preparing;    /* seconds spent on pipelines */
+    double announced_at; /* time of the last note about them */
+    bool is_first_run;   /* of a plan: some drivers compile then */
     gen_vk_pipeline *pipelines;
     gen_vk_pool *pool;
     /* Shared by all plans.  The arena of the planner lies in pieces of base.max_block bytes. */
@@ -179,6 +184,14 @@ const gen_vk_weight *gen_vk_find_weight(const gen_vulkan *vk, const gen_tensor *
 gen_dtype gen_vk_form_dtype(const gen_weight *w, gen_vk_form form);
 size_t gen_vk_form_size(const gen_weight *w, gen_vk_form form); /* bytes */
 void gen_vk_free_memory(gen_vulkan *vk);                        /* at the end */
+
+/* cache.c */
+gen_status gen_vk_open_cache(gen_vulkan *vk, gen_error *err);
+void gen_vk_save_cache(gen_vulkan *vk);
+void gen_vk_note(const gen_vulkan *vk, const char *format, ...) GEN_PRINTF(2, 3);
+/* Says, now and then, that shaders have been in preparation for so many seconds. */
+void gen_vk_announce(gen_vulkan *vk, double seconds);
+double gen_vk_now(void);
 
 /* pipeline.c */
 gen_status gen_vk_make_layouts(gen_vulkan *vk, gen_error *err);
