@@ -72,6 +72,8 @@ gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error
 /* A software driver compiles on first use, which takes its time. */
 static double patience(const gen_vulkan *vk, const gen_vk_slice *s)
 {
+    if (vk->options.patience > 0)
+        return vk->options.patience;
     const double usual = 20.0 * s->estimate > 10.0 ? 20.0 * s->estimate : 10.0;
     return vk->info->kind == GEN_VULKAN_SOFTWARE ? 600.0 + usual : usual;
 }

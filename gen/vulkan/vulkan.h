@@ -31,6 +31,7 @@ typedef struct gen_vulkan_options {
     size_t max_binding;  /* bytes a shader sees of a buffer: larger tensors go in windows */
     size_t max_block;    /* bytes of one piece of the arena, a multiple of 256 */
     int max_slice_nodes; /* dispatches in one submission */
+    double patience;     /* seconds to wait for work at most */
     bool always_stages;  /* uploads through staging memory also where it could be written */
     void (*wrap)(struct gen_vk_api *api, void *user); /* may replace entry points, called after
                                                          the loader filled some in */

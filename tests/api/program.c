@@ -82,8 +82,11 @@ static _Noreturn void become_program(char **argv, const char *variable, const ch
         setenv("LSAN_OPTIONS", leaks, 1);
     setenv("HOME", folder, 1);
     setenv("GEN_THREADS", "1", 1); /* quicker for so small a model on a busy machine */
-    if (variable)
-        putenv((char *)(uintptr_t)variable);
+    static char variables[4096];
+    char *rest = NULL;
+    snprintf(variables, sizeof variables, "%s", variable ? variable : "");
+    for (char *v = strtok_r(variables, "\n", &rest); v; v = strtok_r(NULL, "\n", &rest))
+        putenv(v);
     if (to < 0 || log < 0 || from < 0 || chdir(folder) != 0 || dup2(from, 0) < 0 ||
         dup2(to, 1) < 0 || dup2(log, 2) < 0)
         _exit(126);
