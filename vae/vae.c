@@ -249,6 +249,12 @@ void gen_vae_release(gen_vae *vae)
     gen_weights_drop_prepared(vae->root.weights, vae->backend);
 }
 
+void gen_vae_use(gen_vae *vae, gen_backend *backend)
+{
+    gen_vae_release(vae);
+    vae->backend = backend;
+}
+
 const gen_vae_config *gen_vae_get_config(const gen_vae *vae)
 {
     return &vae->cfg;

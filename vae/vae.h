@@ -105,6 +105,8 @@ gen_status gen_vae_new(gen_vae **out, const gen_vae_config *cfg, gen_weights *we
 void gen_vae_free(gen_vae *vae);
 /* Gives back plans and prepared weights; the next call makes them anew. */
 void gen_vae_release(gen_vae *vae);
+/* Goes on with another backend, borrowed. */
+void gen_vae_use(gen_vae *vae, gen_backend *backend);
 const gen_vae_config *gen_vae_get_config(const gen_vae *vae);
 
 /* Pixels [N,H,W,3] to latents [N,h,w,C], one picture at a time; noise [N,h,w,C] as in

@@ -28,6 +28,7 @@ enum {
     EXIT_INPUT = 3,
     EXIT_MODEL = 4,
     EXIT_MEMORY = 5,
+    EXIT_SOME = 6, /* of several pictures failed */
     EXIT_OUTPUT = 7,
     EXIT_MISMATCH = 8,
     EXIT_SIGNAL = 128 /* plus the signal's number */

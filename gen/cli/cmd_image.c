@@ -22,7 +22,9 @@ typedef struct image_run {
     char *pattern; /* of the output names */
     bool is_to_stdout;
     uint64_t num_pictures, random_seed, random_variation;
-    char sha256[65]; /* "" when unknown */
+    uint64_t num_failed;
+    bool was_reopened; /* the device, after it was lost */
+    char sha256[65];   /* "" when unknown */
     bool is_hashed;
     cli_progress progress;
 } image_run;
@@ -549,6 +551,24 @@ static gen_status show_plan(const image_run *run, gen_error *err)
     return status;
 }
 
+/* One picture of several has failed with its device: it is counted, and the device opened again for
+ * the others, once.  Else the failure, which ends the run. */
+static gen_status go_on_without(image_run *run, gen_status status, gen_error *err)
+{
+    if (status != GEN_ERROR_DEVICE || run->num_pictures == 1 || run->was_reopened)
+        return status;
+    run->was_reopened = true;
+    run->num_failed++;
+    cli_report_error(run->reporter, err);
+    gen_model_free(run->model);
+    gen_context_free(run->context);
+    run->model = NULL;
+    run->context = NULL;
+    cli_report(run->reporter, GEN_LOG_NOTE, "opening the device again for the other pictures");
+    status = open_model(run, err);
+    return status ? status : resolve(run, err);
+}
+
 static gen_status make_pictures(image_run *run, gen_error *err)
 {
     const cli_settings *s = run->settings;
@@ -557,10 +577,13 @@ static gen_status make_pictures(image_run *run, gen_error *err)
         .reporter = run->reporter, .num_items = (int)run->num_pictures, .is_shown = has_progress};
     cli_signals_install(run->num_pictures > 1, s->quiet || run->reporter->is_json);
     for (uint64_t i = 0; i < run->num_pictures && !cli_signals_pending(); i++) {
-        const gen_status status = make_picture(run, i, err);
-        if (status)
+        gen_status status = make_picture(run, i, err);
+        if (status && (status = go_on_without(run, status, err)))
             return status;
     }
+    if (run->num_failed)
+        cli_report(run->reporter, GEN_LOG_WARNING, "%llu of %llu pictures failed",
+                   (unsigned long long)run->num_failed, (unsigned long long)run->num_pictures);
     return GEN_OK;
 }
 
@@ -579,5 +602,8 @@ int cli_image(const cli_settings *settings, cli_reporter *r)
     free(run.prompt);
     free(run.negative_prompt);
     const int signal = cli_signals_pending();
-    return signal ? EXIT_SIGNAL + signal : cli_exit_code(status);
+    return signal           ? EXIT_SIGNAL + signal
+           : status         ? cli_exit_code(status)
+           : run.num_failed ? EXIT_SOME
+                            : EXIT_DONE;
 }

@@ -222,6 +222,7 @@ static void topic_exit(FILE *f)
           "    3  an input cannot be read or is not supported\n"
           "    4  the model is missing, damaged or of the wrong kind\n"
           "    5  not enough memory, or the device was lost\n"
+          "    6  some of several pictures failed\n"
           "    7  the output cannot be written\n"
           "    8  a record or bitstream does not fit\n"
           "  130  interrupted (143: terminated)\n",

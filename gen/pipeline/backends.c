@@ -40,14 +40,22 @@ static gen_status choose_precision(gen_cpu_options *options, const char *name, g
     return GEN_OK;
 }
 
-static gen_status open_cpu(gen_context *context, const gen_context_params *p, gen_error *err)
+static gen_status open_cpu(gen_context *context, gen_error *err)
 {
     char what[64];
-    GEN_TRY(choose_gemm(&context->cpu, p->gemm, err));
-    GEN_TRY(choose_precision(&context->cpu, p->precision, err));
     GEN_TRY(gen_cpu_open(&context->backend, &context->cpu, err));
     snprintf(context->backend_name, sizeof context->backend_name, "cpu: %s",
              gen_cpu_describe(context->backend, what, sizeof what));
+    return GEN_OK;
+}
+
+gen_status gen_context_use_cpu(gen_context *context, gen_error *err)
+{
+    gen_backend *before = context->backend;
+    if (gen_backend_is_cpu(before))
+        return GEN_OK;
+    GEN_TRY(open_cpu(context, err));
+    context->left = before;
     return GEN_OK;
 }
 
@@ -127,7 +135,7 @@ static gen_status open_auto(gen_context *context, const gen_context_params *p, g
         gen_log(context, GEN_LOG_NOTE, "using the CPU: %s", why);
     else
         gen_log(context, GEN_LOG_DEBUG, "using the CPU: this machine has no GPU");
-    return open_cpu(context, p, err);
+    return open_cpu(context, err);
 }
 
 #else
@@ -146,7 +154,7 @@ static gen_status open_auto(gen_context *context, const gen_context_params *p, g
 {
     if (gen_may_have_gpu())
         gen_log(context, GEN_LOG_DEBUG, "using the CPU: this build of gen has no Vulkan");
-    return open_cpu(context, p, err);
+    return open_cpu(context, err);
 }
 
 #endif
@@ -156,10 +164,12 @@ gen_status gen_open_backend(gen_context *context, const gen_context_params *p, g
     const char *device = p->device ? p->device : "cpu";
     context->cpu =
         (gen_cpu_options){.num_threads = p->num_threads, .mem_limit = (size_t)context->mem_limit};
+    GEN_TRY(choose_gemm(&context->cpu, p->gemm, err));
+    GEN_TRY(choose_precision(&context->cpu, p->precision, err));
     if (strcmp(device, "auto") == 0)
         return open_auto(context, p, err);
     if (strcmp(device, "cpu") == 0)
-        return open_cpu(context, p, err);
+        return open_cpu(context, err);
     if (strcmp(device, "vulkan") == 0)
         return open_vulkan(context, p, "", err);
     if (strncmp(device, "vulkan:", 7) == 0 && device[7])

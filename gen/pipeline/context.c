@@ -89,6 +89,8 @@ void gen_context_free(gen_context *context)
     if (!context)
         return;
     context->backend->fns->close(context->backend);
+    if (context->left)
+        context->left->fns->close(context->left);
     gen_free(context);
 }
 

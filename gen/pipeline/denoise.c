@@ -224,17 +224,14 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
-static gen_status run(void *self, const float *x, const gen_point *at, const int *members,
-                      int count, float *const *out, gen_error *err)
+static gen_status evaluate(gen_denoise_group *g, const float *x, const gen_point *at,
+                           const int *members, int count, float *const *out, gen_error *err)
 {
-    gen_denoise_group *g = self;
     const gen_network_shape shape = gen_denoise_group_shape(g, count);
     const size_t n = num_positions(g) * (size_t)g->network->traits.out_channels;
     gen_precondition c = {.input = 1, .skip = 0, .output = 1};
     double time = at->time;
     gen_plan *plan;
-    if (g->poll)
-        GEN_TRY(g->poll(g->poll_self, err));
     if (g->gives_x0) {
         GEN_TRY(gen_precondition_of(&c, g->config, at->level, err));
         time = gen_time_rounded(g->config->time_number, time);
@@ -254,6 +251,19 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
     for (int i = 0; i < count; i++)
         read_answer(g, &c, x, i, members[i], out[i]);
     return GEN_OK;
+}
+
+static gen_status run(void *self, const float *x, const gen_point *at, const int *members,
+                      int count, float *const *out, gen_error *err)
+{
+    gen_denoise_group *g = self;
+    if (g->poll)
+        GEN_TRY(g->poll(g->poll_self, err));
+    const gen_status status = evaluate(g, x, at, members, count, out, err);
+    if (!status || !g->on_failure)
+        return status;
+    GEN_TRY(g->on_failure(g->on_failure_self, status, err));
+    return evaluate(g, x, at, members, count, out, err);
 }
 
 static gen_status run_member(void *self, const float *x, const gen_point *at, float *out,

@@ -73,6 +73,9 @@ typedef struct gen_denoise_group {
     /* Called before each run of the network; not OK stops. */
     gen_status (*poll)(void *self, gen_error *err);
     void *poll_self;
+    /* Called when a run fails with *err; GEN_OK asks for it again, NULL never does. */
+    gen_status (*on_failure)(void *self, gen_status status, gen_error *err);
+    void *on_failure_self;
 
     float *batch; /* scratch for inputs and outputs */
     size_t batch_size;

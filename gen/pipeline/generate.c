@@ -47,6 +47,19 @@ static gen_status report(const job *j, gen_phase phase, int step, int num_steps,
     return GEN_OK;
 }
 
+/* Calls again what failed, when the model has another device to try. */
+#define WITH_RETREAT(status, j, call, err)                                                         \
+    do {                                                                                           \
+        (status) = (call);                                                                         \
+        if ((status) && !((status) = gen_model_retreat((j)->model, (status), (err))))              \
+            (status) = (call);                                                                     \
+    } while (0)
+
+static gen_status on_failure(void *self, gen_status status, gen_error *err)
+{
+    return gen_model_retreat(((const job *)self)->model, status, err);
+}
+
 /* ---- prompts -------------------------------------------------------------------------------- */
 
 static void note_prompt(const gen_model *m, const gen_prompt_states *s, const char *prompt)
@@ -150,9 +163,11 @@ static gen_status start_from_image(job *j, gen_error *err)
     if ((status = source.draw(source.self, j->noise, j->n, err)))
         goto done;
     trace_value(j, "encoder_noise", 0, j->noise, j->n);
-    if ((status = gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
-                                 j->noise, j->x, err)) ||
-        (status = source.draw(source.self, j->noise, j->n, err)) ||
+    WITH_RETREAT(status, j,
+                 gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
+                                j->noise, j->x, err),
+                 err);
+    if (status || (status = source.draw(source.self, j->noise, j->n, err)) ||
         (status = shape_noise(j, j->noise, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
@@ -242,6 +257,8 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     g->guidance_scale = j->params.guidance_scale;
     g->poll = poll;
     g->poll_self = j;
+    g->on_failure = on_failure;
+    g->on_failure_self = j;
     if (prompt) {
         g->num_tokens = prompt->num_tokens;
         for (int i = 0; i < g->num_conditions; i++)
@@ -298,6 +315,39 @@ bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n)
     return true;
 }
 
+static gen_status decode_pixels(const job *j, int64_t band_rows, float *pixels, gen_image *image,
+                                gen_error *err)
+{
+    const size_t width = (size_t)image->width * 3;
+    GEN_TRY(gen_vae_decode(j->model->vae, j->x, 1, j->sampling.height, j->sampling.width, band_rows,
+                           pixels, err));
+    for (int y = 0; y < image->height; y++)
+        if (!gen_pixels_to_bytes(image->data + (size_t)y * image->stride,
+                                 pixels + (size_t)y * width, width))
+            return gen_fail(err, GEN_ERROR_INTERNAL, "decoder: a pixel in row %d is not finite", y);
+    return GEN_OK;
+}
+
+/* Where a device refuses the memory that was planned, narrower bands are tried before the CPU. */
+static gen_status decode_somehow(const job *j, float *pixels, gen_image *image, gen_error *err)
+{
+    enum { NARROWEST = 128 };
+    int64_t rows = j->memory.band_rows;
+    gen_status status = decode_pixels(j, rows, pixels, image, err);
+    while (status == GEN_ERROR_MEMORY && !gen_backend_is_cpu(j->model->network.backend)) {
+        rows = (rows ? rows : image->height) / 2;
+        if (rows < NARROWEST)
+            break;
+        gen_log(j->model->context, GEN_LOG_WARNING, "%s; decoding in bands of %d rows",
+                err->message, (int)rows);
+        gen_vae_release(j->model->vae);
+        status = decode_pixels(j, rows, pixels, image, err);
+    }
+    if (status && !(status = gen_model_retreat(j->model, status, err)))
+        status = decode_pixels(j, j->memory.band_rows, pixels, image, err);
+    return status;
+}
+
 static gen_status decode(job *j, gen_image **out, gen_error *err)
 {
     const int w = j->params.width, h = j->params.height;
@@ -310,17 +360,9 @@ static gen_status decode(job *j, gen_image **out, gen_error *err)
         goto done;
     }
     if ((status = gen_image_new(&image, w, h, 3, err)) ||
-        (status = gen_vae_decode(j->model->vae, j->x, 1, j->sampling.height, j->sampling.width,
-                                 j->memory.band_rows, pixels, err)))
+        (status = decode_somehow(j, pixels, image, err)))
         goto done;
     trace_value(j, "pixels", 0, pixels, n);
-    for (int y = 0; y < h && !status; y++)
-        if (!gen_pixels_to_bytes(image->data + (size_t)y * image->stride,
-                                 pixels + (size_t)y * (size_t)w * 3, (size_t)w * 3))
-            status =
-                gen_fail(err, GEN_ERROR_INTERNAL, "decoder: a pixel in row %d is not finite", y);
-    if (status)
-        goto done;
     *out = image;
     image = NULL;
 done:
@@ -362,7 +404,10 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     gen_model *m = j->model;
     if (!m->text_class)
         return GEN_OK;
-    GEN_TRY(gen_model_prompt(prompt, j->model, &j->params, err));
+    gen_status status;
+    WITH_RETREAT(status, j, gen_model_prompt(prompt, j->model, &j->params, err), err);
+    if (status)
+        return status;
     const size_t n = (size_t)((*prompt)->num_tokens * (*prompt)->dim);
     trace_value(j, "prompt_embeds", 0, (*prompt)->states[0], n);
     trace_value(j, "negative_embeds", 0, (*prompt)->states[1], n);
@@ -385,7 +430,10 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     t = now();
     GEN_TRY(report(j, GEN_PHASE_LOAD, 0, 1, err));
     const gen_network_shape shape = gen_denoise_group_shape(&j->group, j->group.num_conditions);
-    GEN_TRY(gen_network_plan(&plan, &m->plans, &m->network, &shape, err));
+    gen_status status;
+    WITH_RETREAT(status, j, gen_network_plan(&plan, &m->plans, &m->network, &shape, err), err);
+    if (status)
+        return status;
     stats->load_seconds = now() - t;
     t = now();
     stats->num_steps = j->schedule->num_steps;
@@ -394,7 +442,7 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     stats->step_seconds = (now() - t) / (stats->num_steps ? stats->num_steps : 1);
     if (!j->memory.keeps_weights) {
         gen_plan_cache_clear(&m->plans);
-        gen_weights_drop_prepared(m->network.weights.weights, m->context->backend);
+        gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
     }
     t = now();
     GEN_TRY(report(j, GEN_PHASE_DECODE, 0, 1, err));

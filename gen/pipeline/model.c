@@ -271,8 +271,17 @@ gen_status gen_model_open(gen_model **out, gen_context *context, const gen_model
         status = gen_no_memory(err, "model", strlen(p.path));
     if (!status && !(m->name = name_of(m->path)))
         status = gen_no_memory(err, "model", strlen(m->path));
+    if (!status && p.tokenizer && !(m->tokenizer = gen_strdup(p.tokenizer)))
+        status = gen_no_memory(err, "model", strlen(p.tokenizer));
     if (!status)
         status = open_all(m, &p, err);
+    /* Where gen chose the device, one without a kernel that the model needs is no obstacle. */
+    if (status == GEN_ERROR_INTERNAL && context->is_auto && !gen_backend_is_cpu(context->backend)) {
+        gen_model_free(m);
+        gen_log(context, GEN_LOG_NOTE, "%s; using the CPU", err->message);
+        GEN_TRY(gen_context_use_cpu(context, err));
+        return gen_model_open(out, context, params, err);
+    }
     if (status) {
         gen_model_free(m);
         if (status == GEN_ERROR_MODEL && !err->hint[0])
@@ -301,6 +310,7 @@ void gen_model_free(gen_model *m)
     gen_model_files_free(m->files);
     gen_free(m->name);
     gen_free(m->path);
+    gen_free(m->tokenizer);
     gen_free(m);
 }
 

@@ -22,6 +22,7 @@ struct gen_model {
     gen_network_instance network;
     const gen_prompt_encoder *text_class; /* NULL: takes no text */
     void *text;
+    char *tokenizer; /* named by the user, or NULL; owned */
     gen_vae *vae;
     gen_scheduler_config scheduler;
     double *scheduler_lists; /* owned, borrowed by scheduler */
@@ -34,5 +35,10 @@ struct gen_model {
     gen_prompt_states *prompt; /* of prompt_key */
     char *prompt_key;
 };
+
+/* After a failure of the work with *err: moves the model from its device to the CPU, and says so,
+ * where that may help; then GEN_OK, and the call that failed is to be made again.  Else `status`
+ * with *err as it was (retreat.c). */
+gen_status gen_model_retreat(gen_model *model, gen_status status, gen_error *err);
 
 #endif

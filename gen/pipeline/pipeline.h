@@ -12,6 +12,7 @@
 
 struct gen_context {
     gen_backend *backend;
+    gen_backend *left; /* the one that was left for the CPU, or NULL */
     char backend_name[96];
     bool is_auto; /* the device was gen's choice, so that it may choose another */
     gen_cpu_options cpu;
@@ -27,6 +28,11 @@ void gen_log(const gen_context *context, gen_log_level level, const char *format
 /* Opens the backend params->device names into context->backend, and names it.  The limits of the
  * context are set already.  Errors: as gen_context_new(). */
 gen_status gen_open_backend(gen_context *context, const gen_context_params *params, gen_error *err);
+
+/* Makes the CPU the backend of the context, where it is not.  The one before lives on to the end,
+ * as models may still refer to it.  Errors: MEMORY. */
+gen_status gen_context_use_cpu(gen_context *context, gen_error *err);
+bool gen_backend_is_cpu(const gen_backend *backend);
 
 /* Whether this machine may have a GPU at all, told without opening any driver. */
 bool gen_may_have_gpu(void);

@@ -109,16 +109,23 @@ gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err)
 void gen_vk_close_device(gen_vulkan *vk)
 {
     if (vk->device && vk->api.DestroyDevice) {
-        if (vk->api.DeviceWaitIdle)
+        if (vk->api.DeviceWaitIdle && !vk->is_hung)
             vk->api.DeviceWaitIdle(vk->device);
         if (vk->command_pool) {
             gen_vk_free_memory(vk);
             gen_vk_free_pipelines(vk);
-            vk->api.DestroyCommandPool(vk->device, vk->command_pool, NULL);
+            if (!vk->is_hung)
+                vk->api.DestroyCommandPool(vk->device, vk->command_pool, NULL);
         }
-        if (vk->timeline)
+        if (vk->timeline && !vk->is_hung)
             vk->api.DestroySemaphore(vk->device, vk->timeline, NULL);
-        vk->api.DestroyDevice(vk->device, NULL);
+        if (!vk->is_hung)
+            vk->api.DestroyDevice(vk->device, NULL);
+    }
+    if (vk->is_hung) { /* the driver stays loaded for what it may still be doing */
+        vk->instance->handle = VK_NULL_HANDLE;
+        vk->instance->messenger = VK_NULL_HANDLE;
+        vk->instance->api.library = NULL;
     }
     gen_vk_instance_free(vk->instance);
 }

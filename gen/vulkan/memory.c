@@ -97,9 +97,9 @@ gen_status gen_vk_buffer_new(gen_vulkan *vk, gen_vk_buffer *out, VkDeviceSize si
 
 void gen_vk_buffer_free(gen_vulkan *vk, gen_vk_buffer *buffer)
 {
-    if (buffer->handle)
+    if (buffer->handle && !vk->is_hung)
         vk->api.DestroyBuffer(vk->device, buffer->handle, NULL);
-    if (buffer->memory)
+    if (buffer->memory && !vk->is_hung)
         vk->api.FreeMemory(vk->device, buffer->memory, NULL);
     *buffer = (gen_vk_buffer){0};
 }

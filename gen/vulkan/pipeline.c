@@ -44,17 +44,18 @@ void gen_vk_free_pipelines(gen_vulkan *vk)
     while (vk->pipelines) {
         gen_vk_pipeline *p = vk->pipelines;
         vk->pipelines = p->next;
-        vk->api.DestroyPipeline(vk->device, p->handle, NULL);
+        if (!vk->is_hung)
+            vk->api.DestroyPipeline(vk->device, p->handle, NULL);
         gen_free(p);
     }
-    for (int n = 1; n <= GEN_VK_MAX_BUFFERS; n++) {
+    for (int n = 1; n <= GEN_VK_MAX_BUFFERS && !vk->is_hung; n++) {
         if (vk->layouts[n])
             vk->api.DestroyPipelineLayout(vk->device, vk->layouts[n], NULL);
         if (vk->set_layouts[n])
             vk->api.DestroyDescriptorSetLayout(vk->device, vk->set_layouts[n], NULL);
     }
     gen_vk_save_cache(vk);
-    if (vk->pipeline_cache)
+    if (vk->pipeline_cache && !vk->is_hung)
         vk->api.DestroyPipelineCache(vk->device, vk->pipeline_cache, NULL);
 }
 

@@ -218,7 +218,7 @@ static gen_status record_slice(gen_vulkan *vk, gen_vk_plan *p, const gen_vk_slic
 static void free_slices(gen_vulkan *vk, gen_vk_plan *p)
 {
     for (int i = 0; i < p->num_slices; i++)
-        if (p->slices[i].commands)
+        if (p->slices[i].commands && !vk->is_hung)
             vk->api.FreeCommandBuffers(vk->device, vk->command_pool, 1, &p->slices[i].commands);
     gen_free(p->slices);
     p->slices = NULL;
@@ -254,7 +254,7 @@ gen_status gen_vk_record(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
 void gen_vk_free_recording(gen_vulkan *vk, gen_vk_plan *p)
 {
     free_slices(vk, p);
-    if (p->descriptor_pool)
+    if (p->descriptor_pool && !vk->is_hung)
         vk->api.DestroyDescriptorPool(vk->device, p->descriptor_pool, NULL);
     p->descriptor_pool = VK_NULL_HANDLE;
     gen_free(p->sets);

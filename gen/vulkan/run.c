@@ -15,9 +15,13 @@ gen_status gen_vk_check_messages(const gen_vulkan *vk, gen_error *err)
                     vk->instance->first_message);
 }
 
+/* Work submitted before may still be on its way, and needs what is freed after a loss. */
 static gen_status lost(gen_vulkan *vk, VkResult result, gen_error *err)
 {
-    vk->is_lost |= result == VK_ERROR_DEVICE_LOST;
+    if (result == VK_ERROR_DEVICE_LOST && !vk->is_lost) {
+        vk->is_lost = true;
+        vk->api.DeviceWaitIdle(vk->device);
+    }
     return gen_vk_fail(err, result, vk->info->name);
 }
 
@@ -62,7 +66,7 @@ gen_status gen_vk_wait(gen_vulkan *vk, uint64_t value, double seconds, gen_error
         if (vk->is_first_run)
             gen_vk_announce(vk, gen_vk_now() - start);
         if (gen_vk_now() - start > seconds) {
-            vk->is_lost = true;
+            vk->is_lost = vk->is_hung = true;
             return gen_fail(err, GEN_ERROR_DEVICE, "%s does not answer since %.0f seconds",
                             vk->info->name, gen_vk_now() - start);
         }

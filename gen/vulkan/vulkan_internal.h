@@ -132,6 +132,7 @@ typedef struct gen_vulkan {
     VkSemaphore timeline;
     uint64_t submitted; /* value of the timeline after all submitted work */
     bool is_lost;
+    bool is_hung; /* lost, but perhaps still at work: nothing on it can be destroyed */
     VkDescriptorSetLayout set_layouts[GEN_VK_MAX_BUFFERS + 1];
     VkPipelineLayout layouts[GEN_VK_MAX_BUFFERS + 1];
     VkPipelineCache pipeline_cache;

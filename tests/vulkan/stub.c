@@ -97,9 +97,25 @@ __attribute__((constructor)) static void start(void)
     memcpy(&real.GetInstanceProcAddr, &symbol, sizeof symbol);
 }
 
+/* GEN_STUB_LOSE names a file: once it is there, the device is lost, one time. */
+static bool is_to_lose(const char *name)
+{
+    const char *path = getenv("GEN_STUB_LOSE");
+    char done[512];
+    if (!path || strcmp(name, "vkQueueSubmit") != 0 || access(path, F_OK) != 0)
+        return false;
+    snprintf(done, sizeof done, "%s.lost", path);
+    if (access(done, F_OK) == 0)
+        return false;
+    FILE *f = fopen(done, "w");
+    return f && fclose(f) == 0;
+}
+
 static VkResult enter(const char *name)
 {
     num_calls++;
+    if (is_to_lose(name))
+        return VK_ERROR_DEVICE_LOST;
     if (fail_name[0] && strcmp(name, fail_name) != 0)
         return VK_SUCCESS;
     const long n = fail_name[0] ? ++num_named : num_calls;

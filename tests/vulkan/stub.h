@@ -9,6 +9,7 @@
  *     GEN_STUB_FAIL     "7": the 7th call that can fail does; "vkQueueSubmit:2": its second call
  *     GEN_STUB_RESULT   what it answers, -4; else DEVICE_LOST where work is submitted or waited
  *                       for, OUT_OF_DEVICE_MEMORY elsewhere
+ *     GEN_STUB_LOSE     a file: the next submission after it appears loses the device, once
  *
  * Tests that have the library loaded use these functions, found with dlsym(). */
 #ifndef GEN_TESTS_VULKAN_STUB_H

@@ -1,0 +1,319 @@
+/* test_retreat.c STUB REAL GEN MODEL - a device fails while a picture is made: on Mesa's software
+ * driver, with the stub in front of it.
+ *
+ * In the library: the picture is finished on the CPU where that is allowed, and is close to the
+ * CPU's.  In the program: one line, exit 5, no file; of several pictures the others are made. */
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include "gen/core/alloc.h"
+#include "gen/pipeline/model.h"
+#include "gen/pipeline/trust.h"
+#include "tests/api/program.h"
+#include "tests/vulkan/stub.h"
+
+enum { SIDE = 32, BYTES = SIDE * SIDE * 3 };
+
+static gen_error err;
+static stub_set_fn *stub_set;
+static stub_count_fn *stub_failed;
+static const char *stub, *real, *model_path;
+static char driver_cache[512]; /* of Mesa, kept from run to run */
+static char notes[4096];
+static gen_context *context;
+static gen_model *model;
+static unsigned char expected[BYTES];
+
+static void keep_note(void *user, gen_log_level level, const char *line)
+{
+    (void)user;
+    if (level != GEN_LOG_DEBUG && !strstr(line, "preparing the shaders"))
+        snprintf(notes + strlen(notes), sizeof notes - strlen(notes), "%s\n", line);
+}
+
+/* The driver is trusted from the start: its check is the subject of other tests. */
+static void trust_driver(const char *folder)
+{
+    gen_vulkan_device *devices;
+    int count;
+    EXPECT_OK(gen_vulkan_list(&devices, &count, NULL, &err));
+    for (int i = 0; i < count; i++) {
+        char key[65];
+        const gen_verdict passed = {.state = GEN_VERDICT_PASSED};
+        gen_vulkan_key(&devices[i], key);
+        assert_true(gen_verdict_write(&passed, folder, key));
+    }
+    gen_free(devices);
+}
+
+static void open_all(const char *device)
+{
+    notes[0] = '\0';
+    const gen_context_params params =
+        GEN_CONTEXT_PARAMS(.num_threads = 1, .device = device, .log = keep_note);
+    EXPECT_OK(gen_context_new(&context, &params, &err));
+    EXPECT_OK(gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = model_path), &err));
+}
+
+static void close_all(void)
+{
+    gen_model_free(model);
+    gen_context_free(context);
+    stub_set("", NULL, 0, 0);
+}
+
+static gen_status make(unsigned char *out)
+{
+    const gen_generate_params p =
+        GEN_GENERATE_PARAMS(.prompt = "a cat", .width = SIDE, .height = SIDE,
+                            .num_inference_steps = 3, .seed = 5, .sampler = "ddim");
+    gen_image *image = NULL;
+    const gen_status status = gen_generate(&image, model, &p, NULL, &err);
+    for (int y = 0; image && y < SIDE; y++)
+        memcpy(out + y * SIDE * 3, image->data + (size_t)y * image->stride, SIDE * 3);
+    gen_image_free(image);
+    return status;
+}
+
+static void expect_picture(const unsigned char *got)
+{
+    double sum = 0;
+    for (int i = 0; i < BYTES; i++)
+        sum += ((double)got[i] - expected[i]) * ((double)got[i] - expected[i]);
+    if (!(10 * log10(255.0 * 255.0 * BYTES / (sum + 1e-9)) > 40))
+        fail_msg("PSNR %.1f dB", 10 * log10(255.0 * 255.0 * BYTES / sum));
+}
+
+static int start(void **state)
+{
+    if (program_set_up(state) || setenv("XDG_CACHE_HOME", program_path("cache"), 1) != 0)
+        return -1;
+    stub_set("", NULL, 0, 0);
+    trust_driver(program_path("cache/gen/vulkan"));
+    open_all("cpu");
+    EXPECT_OK(make(expected));
+    close_all();
+    return 0;
+}
+
+/* ---- in the library -------------------------------------------------------------------------- */
+
+static void nothing_fails(void **state)
+{
+    unsigned char got[BYTES];
+    (void)state;
+    open_all("vulkan:llvmpipe");
+    EXPECT_OK(make(got));
+    expect_picture(got);
+    EXPECT_CONTAINS(gen_context_backend(context), "vulkan: llvmpipe");
+    assert_string_equal(notes, "");
+    close_all();
+}
+
+/* A call fails, first or later; gen chose the device itself. */
+static void fail_and_go_on(const char *fail, bool is_auto, bool lasts)
+{
+    unsigned char got[BYTES];
+    open_all("vulkan:llvmpipe");
+    context->is_auto = is_auto;
+    stub_set("", fail, 0, lasts);
+    EXPECT_OK(make(got));
+    assert_true(stub_failed() > 0);
+    expect_picture(got);
+    EXPECT_CONTAINS(notes, "; going on with the CPU\n");
+    EXPECT_CONTAINS(gen_context_backend(context), "cpu: ");
+    stub_set("", NULL, 0, 0);
+    EXPECT_OK(make(got)); /* the next one is the CPU's from the start */
+    assert_memory_equal(got, expected, BYTES);
+    close_all();
+}
+
+static void auto_outlives_its_device(void **state)
+{
+    (void)state;
+    fail_and_go_on("vkQueueSubmit:1", true, true);
+    fail_and_go_on("vkQueueSubmit:4", true, true);
+    fail_and_go_on("vkWaitSemaphores:3", true, true);
+    fail_and_go_on("vkCreateComputePipelines:9", true, true);
+}
+
+static void losses_are_remembered(void **state)
+{
+    gen_vulkan_device *devices;
+    gen_verdict v;
+    char key[65];
+    int count;
+    (void)state;
+    fail_and_go_on("vkQueueSubmit:2", true, true);
+    EXPECT_OK(gen_vulkan_list(&devices, &count, NULL, &err));
+    gen_vulkan_key(&devices[0], key);
+    gen_verdict_read(&v, program_path("cache/gen/vulkan"), key);
+    assert_int_equal(v.losses, 1);
+    gen_free(devices);
+}
+
+static void refused_memory_goes_to_the_cpu(void **state)
+{
+    (void)state;
+    fail_and_go_on("vkAllocateMemory:1", false, true);
+    fail_and_go_on("vkAllocateMemory:4", false, true);
+}
+
+static void a_named_device_that_is_lost_is_an_error(void **state)
+{
+    unsigned char got[BYTES];
+    (void)state;
+    open_all("vulkan:llvmpipe");
+    stub_set("", "vkQueueSubmit:3", 0, 1);
+    EXPECT_STATUS(GEN_ERROR_DEVICE, make(got));
+    EXPECT_CONTAINS(err.message, "DEVICE_LOST");
+    close_all();
+}
+
+static gen_backend_fns wrong, right;
+static int num_downloads, nan_at;
+
+static gen_status download_nan(gen_backend *b, gen_plan *plan, const gen_tensor *src, void *dst,
+                               gen_error *e)
+{
+    const gen_status status = right.download(b, plan, src, dst, e);
+    if (++num_downloads == nan_at)
+        *(float *)dst = NAN;
+    return status;
+}
+
+static void numbers_that_are_not_finite_are_the_cpus_to_try(void **state)
+{
+    (void)state;
+    for (nan_at = 3; nan_at <= 6; nan_at++) {
+        unsigned char got[BYTES];
+        open_all("vulkan:llvmpipe");
+        right = wrong = *context->backend->fns;
+        wrong.download = download_nan;
+        context->backend->fns = &wrong;
+        num_downloads = 0;
+        EXPECT_OK(make(got));
+        assert_true(num_downloads >= nan_at);
+        expect_picture(got);
+        EXPECT_CONTAINS(notes, "not finite; going on with the CPU\n");
+        close_all();
+    }
+}
+
+static bool supports_no_attention(gen_backend *b, const gen_node *node)
+{
+    return node->op != GEN_OP_ATTENTION && right.supports(b, node);
+}
+
+static void auto_goes_where_the_kernels_are(void **state)
+{
+    unsigned char got[BYTES];
+    const gen_model_params params = GEN_MODEL_PARAMS(.path = model_path);
+    (void)state;
+    for (int is_auto = 0; is_auto < 2; is_auto++) {
+        open_all("vulkan:llvmpipe");
+        gen_model_free(model);
+        model = NULL;
+        right = wrong = *context->backend->fns;
+        wrong.supports = supports_no_attention;
+        context->backend->fns = &wrong;
+        context->is_auto = is_auto;
+        EXPECT_STATUS(is_auto ? GEN_OK : GEN_ERROR_INTERNAL,
+                      gen_model_open(&model, context, &params, &err));
+        if (is_auto) {
+            EXPECT_CONTAINS(notes, "has no kernel for this op; using the CPU");
+            EXPECT_OK(make(got));
+            assert_memory_equal(got, expected, BYTES);
+        }
+        close_all();
+        model = NULL;
+    }
+}
+
+/* ---- in the program -------------------------------------------------------------------------- */
+
+/* `fault` is a variable of the stub. */
+static int run_program(const char *line, const char *fault)
+{
+    char variables[2048];
+    snprintf(variables, sizeof variables,
+             "GEN_VULKAN_LOADER=%s\nGEN_STUB_REAL=%s\nMESA_SHADER_CACHE_DIR=%s\n"
+             "XDG_CACHE_HOME=%s/cache\n%s",
+             stub, real, driver_cache, program_path("."), fault);
+    return program_run(line, variables);
+}
+
+static void one_line_and_no_file(void **state)
+{
+    (void)state;
+    assert_int_equal(run_program("-m MODEL --device vulkan:llvmpipe -W 32 -H 32 --steps 3 --seed 1 "
+                                 "-q -o b.png cat",
+                                 "GEN_STUB_FAIL=vkQueueSubmit:2"),
+                     5);
+    EXPECT_CONTAINS(program_errors, "DEVICE_LOST\n");
+    assert_ptr_equal(strchr(program_errors, '\n'), program_errors + strlen(program_errors) - 1);
+    assert_string_equal(program_out, "");
+    assert_string_equal(program_files(""), "cache ");
+}
+
+static void a_batch_outlives_one_loss(void **state)
+{
+    char lose[512];
+    (void)state;
+    snprintf(lose, sizeof lose, "GEN_STUB_LOSE=%s", program_path("c-1.png"));
+    assert_int_equal(run_program("-m MODEL --device vulkan:llvmpipe -W 32 -H 32 --steps 3 "
+                                 "--seed 1..3 -o c-{seed}.png cat",
+                                 lose),
+                     6);
+    EXPECT_CONTAINS(program_errors, "gen: opening the device again for the other pictures\n");
+    EXPECT_CONTAINS(program_errors, "gen: 1 of 3 pictures failed\n");
+    assert_string_equal(program_out, "c-1.png\nc-3.png\n");
+    assert_string_equal(program_files(""), "c-1.png c-1.png.lost c-3.png cache ");
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_fails, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(auto_outlives_its_device, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(losses_are_remembered, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(refused_memory_goes_to_the_cpu, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(a_named_device_that_is_lost_is_an_error, start,
+                                        program_tear_down),
+        cmocka_unit_test_setup_teardown(numbers_that_are_not_finite_are_the_cpus_to_try, start,
+                                        program_tear_down),
+        cmocka_unit_test_setup_teardown(auto_goes_where_the_kernels_are, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(one_line_and_no_file, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(a_batch_outlives_one_loss, start, program_tear_down),
+    };
+    gen_vulkan_device *devices;
+    int count;
+    if (argc < 5 || program_init(argv[3], argv[4]))
+        return 2;
+    stub = argv[1];
+    real = argv[2];
+    model_path = argv[4];
+    const char *kept = getenv("MESA_SHADER_CACHE_DIR"), *home = getenv("HOME");
+    snprintf(driver_cache, sizeof driver_cache, "%s%s",
+             kept   ? kept
+             : home ? home
+                    : "/tmp",
+             kept ? "" : "/.cache");
+    if (setenv("MESA_SHADER_CACHE_DIR", driver_cache, 1) != 0)
+        return 2;
+    if (setenv("GEN_STUB_REAL", real, 1) != 0 || setenv("GEN_VULKAN_LOADER", stub, 1) != 0)
+        return 2;
+    void *library = dlopen(stub, RTLD_NOW);
+    if (!library) {
+        fprintf(stderr, "no stub: %s\n", dlerror());
+        return 2;
+    }
+    stub_set = (stub_set_fn *)(uintptr_t)dlsym(library, "stub_set");
+    stub_failed = (stub_count_fn *)(uintptr_t)dlsym(library, "stub_failed");
+    if (gen_vulkan_list(&devices, &count, NULL, &err)) {
+        fprintf(stderr, "skipped: %s\n", err.message);
+        return 77;
+    }
+    gen_free(devices);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
