@@ -460,6 +460,51 @@ typedef struct gen_estimate {
 GEN_API gen_status gen_estimate_run(gen_estimate *out, gen_model *model,
                                     const gen_generate_params *params, gen_error *err);
 
+/* ---- measuring --------------------------------------------------------------------------------
+ */
+
+typedef enum gen_bench_kind {
+    GEN_BENCH_OPS,   /* every class of op, in the shapes of Stable Diffusion at 512x512 and small */
+    GEN_BENCH_MODEL, /* the phases of one picture */
+    GEN_BENCH_CHECK  /* the device's numbers against the CPU's: ops, and a picture */
+} gen_bench_kind;
+
+typedef struct gen_bench_params {
+    size_t struct_size; /* set by GEN_BENCH_PARAMS() */
+    gen_bench_kind kind;
+    const char *device; /* as in gen_context_params; CHECK of the CPU compares its fast kernels with
+                           its plain ones */
+    const char *model;  /* MODEL and CHECK; NULL: the one that comes with gen */
+    int num_threads, width, height, num_inference_steps; /* 0: of the machine, of the model */
+    gen_log_fn log;
+    void *log_user;
+} gen_bench_params;
+#define GEN_BENCH_PARAMS(...)                                                                      \
+    ((gen_bench_params){.struct_size = sizeof(gen_bench_params), __VA_ARGS__})
+
+/* A line of the table; what does not apply is 0 or "". */
+typedef struct gen_bench_row {
+    char name[48], shape[48];
+    double seconds;                            /* of one run, the best of some */
+    double flops_per_second, bytes_per_second; /* of it; bytes: each tensor once */
+    uint64_t bytes;                            /* of memory */
+    double nmse, max_error, psnr;              /* CHECK: against the reference; psnr in dB */
+    bool has_failed;
+    char note[128]; /* why there is no number */
+} gen_bench_row;
+
+typedef struct gen_bench {
+    gen_bench_row *rows;
+    int num_rows, num_failed;
+    char device[320]; /* with its driver */
+    char commit[48];  /* of the source, or the version */
+    int num_threads;
+} gen_bench;
+
+/* Errors: ARGUMENT; MODEL; MEMORY; DEVICE.  Numbers that differ are rows that failed. */
+GEN_API gen_status gen_bench_run(gen_bench **out, const gen_bench_params *params, gen_error *err);
+GEN_API void gen_bench_free(gen_bench *bench);
+
 /* ---- methods ----------------------------------------------------------------------------------
  */
 

@@ -153,7 +153,8 @@ enum {
     CLI_FOR_HELP = 4,
     CLI_FOR_PLOT = 8,
     CLI_FOR_DEVICES = 16,
-    CLI_FOR_ALL = 31
+    CLI_FOR_BENCH = 32,
+    CLI_FOR_ALL = 63
 };
 
 typedef enum cli_type {
@@ -260,6 +261,7 @@ int cli_signals_pending(void); /* the signal's number, or 0 */
 
 int cli_image(const cli_settings *settings, cli_reporter *r);
 int cli_info(const cli_settings *settings, cli_reporter *r);
+int cli_bench(const cli_settings *settings, cli_reporter *r);
 int cli_devices(const cli_settings *settings, cli_reporter *r);
 int cli_plot(const cli_settings *settings, cli_reporter *r);
 int cli_help(const cli_settings *settings, cli_reporter *r);

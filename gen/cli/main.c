@@ -10,6 +10,8 @@ static const cli_command commands[] = {
     {"info", CLI_FOR_INFO, "gen info MODEL|PICTURE...", "what it is, how it was made", cli_info},
     {"plot", CLI_FOR_PLOT, "gen plot schedule|trajectory", "draws samplers and schedules",
      cli_plot},
+    {"bench", CLI_FOR_BENCH, "gen bench ops|model|check", "how fast and how right a device is",
+     cli_bench},
     {"devices", CLI_FOR_DEVICES, "gen devices", "what it can compute on", cli_devices},
     {"help", CLI_FOR_HELP, "gen help [TOPIC]", "output, prompts, samplers, ...", cli_help},
 };

@@ -11,7 +11,6 @@
 
 #include "gen/core/cache_file.h"
 #include "gen/cpu/cpu.h"
-#include "gen/pipeline/self_check.h"
 
 enum { MAX_FILE = 8192, MAX_ATTEMPTS = 2, MAX_LOSSES = 2 };
 
@@ -308,6 +307,20 @@ gen_status gen_trust_open_auto(gen_backend **out, char *why, size_t size,
     if (*out)
         *why = '\0';
     gen_free(devices);
+    return GEN_OK;
+}
+
+gen_status gen_trust_record(gen_backend *backend, const gen_check_report *report,
+                            const char *folder, gen_error *err)
+{
+    gen_verdict v = {0};
+    char key[65];
+    set_date(&v);
+    judge(&v, report);
+    if (v.state == GEN_VERDICT_PASSED)
+        GEN_TRY(measure(&v, backend, err));
+    gen_vulkan_key(gen_vulkan_device_of(backend), key);
+    gen_verdict_write(&v, folder, key);
     return GEN_OK;
 }
 

@@ -7,6 +7,7 @@
 #define GEN_PIPELINE_TRUST_H
 
 #include "gen/pipeline/pipeline.h"
+#include "gen/pipeline/self_check.h"
 #include "gen/vulkan/vulkan.h"
 
 typedef enum gen_verdict_state {
@@ -47,6 +48,10 @@ gen_status gen_trust_open(gen_backend **out, gen_verdict *verdict, const gen_tru
  * and `why` one line about it ("" on a machine without devices).  Errors: MEMORY. */
 gen_status gen_trust_open_auto(gen_backend **out, char *why, size_t size,
                                const gen_trust_request *request, gen_error *err);
+
+/* Makes a report of the self-check, done outside, the verdict of a device.  Errors: MEMORY. */
+gen_status gen_trust_record(gen_backend *backend, const gen_check_report *report,
+                            const char *folder, gen_error *err);
 
 /* Remembers that the device was lost; after the second time auto leaves it alone. */
 void gen_trust_note_loss(const gen_backend *backend, const char *folder);
