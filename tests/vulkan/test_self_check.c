@@ -80,6 +80,30 @@ static bool supports_no_wkv(gen_backend *b, const gen_node *node)
     return node->op != GEN_OP_WKV && right.supports(b, node);
 }
 
+static bool seen[GEN_NUM_OPS];
+
+static bool supports_and_sees(gen_backend *b, const gen_node *node)
+{
+    seen[node->op] = true;
+    return right.supports(b, node);
+}
+
+static void every_op_is_checked(void **state)
+{
+    gen_backend *cpu = open_cpu(), *other = open_cpu();
+    (void)state;
+    right = wrong = *other->fns;
+    wrong.supports = supports_and_sees;
+    other->fns = &wrong;
+    EXPECT_OK(gen_self_check(&report, other, cpu, &err));
+    for (int op = 0; op < GEN_NUM_OPS; op++)
+        if (!seen[op])
+            fail_msg("op %d of gen_op is in no graph of the self-check", op);
+    other->fns = &right;
+    other->fns->close(other);
+    cpu->fns->close(cpu);
+}
+
 static void missing_kernels_are_no_failures(void **state)
 {
     gen_backend *cpu = open_cpu(), *bad = open_cpu();
@@ -140,9 +164,8 @@ static int check_device(void)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_cpu_passes),
-        cmocka_unit_test(every_wrong_op_is_named),
-        cmocka_unit_test(missing_kernels_are_no_failures),
+        cmocka_unit_test(the_cpu_passes),      cmocka_unit_test(every_wrong_op_is_named),
+        cmocka_unit_test(every_op_is_checked), cmocka_unit_test(missing_kernels_are_no_failures),
         cmocka_unit_test(speeds_are_measured),
     };
     device = argc > 1 ? argv[1] : NULL;
