@@ -302,7 +302,8 @@ typedef struct gen_model_params {
     const char *path;      /* a diffusers directory or a .safetensors file; NULL: the small
                               model that comes with gen */
     const char *vae;       /* another autoencoder, file or directory; NULL: the model's */
-    const char *tokenizer; /* folder with the CLIP vocabulary; NULL: the model's, else found
+    const char *tokenizer; /* folder with the vocabulary of the text encoder (CLIP, SentencePiece);
+                              NULL: the model's, else one of CLIP is looked for
                               where other programs keep it */
     int strict;            /* not 0: tensors nobody uses are an error, not a warning */
     const char *t5;        /* a T5 or umT5 text encoder, file or directory; NULL: the model's */

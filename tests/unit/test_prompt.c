@@ -364,9 +364,35 @@ static void lack_of_memory(void **state)
     }
 }
 
+static void lower_case(void **state)
+{
+    static const char *const pairs[][2] = {
+        {" A Red\tHOUSE \n", "a red\thouse"},
+        {"\xc3\x84rger", "\xc3\xa4rger"},         /* two bytes each */
+        {"\xc8\xba", "\xe2\xb1\xa5"},             /* two bytes become three */
+        {"\xe2\x84\xaa", "k"},                    /* three become one: the Kelvin sign */
+        {"\xf0\x9d\x94\xb8", "\xf0\x9d\x94\xb8"}, /* no letter with two cases */
+        {"  ", ""},
+        {"", ""},
+    };
+    gen_error err = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        char *lower = NULL;
+        EXPECT_OK(gen_text_lower(&lower, pairs[i][0], &err));
+        assert_string_equal(lower, pairs[i][1]);
+        gen_free(lower);
+    }
+    char *lower = NULL;
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_text_lower(&lower, "ab\xff", &err));
+    EXPECT_CONTAINS(err.message, "byte 2 is not UTF-8");
+    assert_null(lower);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lower_case),
         cmocka_unit_test(weights),
         cmocka_unit_test(whether_weighted),
         cmocka_unit_test(tags_are_taken_out),
