@@ -328,6 +328,8 @@ typedef struct gen_model_info {
     double default_guidance_scale;
     uint64_t num_parameters; /* of all components */
     uint64_t num_bytes;      /* of all weights as stored */
+    bool takes_prompt;       /* draws what a text says; else the classes below, or by itself */
+    int num_classes;         /* 0: knows none */
 } gen_model_info;
 /* Owned by the model. */
 GEN_API const gen_model_info *gen_model_get_info(const gen_model *model);

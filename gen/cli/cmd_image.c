@@ -485,6 +485,11 @@ static gen_status check_sampling(const cli_settings *s, gen_error *err)
 static gen_status resolve(image_run *run, gen_error *err)
 {
     const cli_settings *s = run->settings;
+    const gen_model_info *info = gen_model_get_info(run->model);
+    if (!run->prompt && !s->class_label && info->takes_prompt) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt: %s draws what a text says", info->path);
+        return cli_hint(err, "say with -p what to draw; -p \"\" leaves it to the model");
+    }
     run->params = (gen_generate_params)
         GEN_GENERATE_PARAMS(.prompt = run->prompt, .negative_prompt = run->negative_prompt,
                             .class_label = s->class_label, .width = s->width, .height = s->height,

@@ -223,6 +223,8 @@ static gen_status fill_info(gen_model *m, gen_error *err)
         .default_width = factor * (t->sample_width ? t->sample_width : 64),
         .default_height = factor * (t->sample_height ? t->sample_height : 64),
         .default_steps = defaults.steps,
+        .takes_prompt = t->context_dim > 0,
+        .num_classes = t->num_classes,
         .default_guidance_scale = defaults.guidance_scale,
     };
     for (int i = 0; i < m->files->num_components; i++) {

@@ -249,10 +249,6 @@ static gen_status resolve_condition(gen_sampling *s, const gen_generate_params *
         gen_fail(err, GEN_ERROR_ARGUMENT, "prompt: %s takes no text, it draws by itself", m->path);
         return gen_hint(err, "leave out the prompt");
     }
-    if (t->context_dim && !p->prompt) {
-        gen_fail(err, GEN_ERROR_ARGUMENT, "no prompt: %s draws what a text says", m->path);
-        return gen_hint(err, "say with -p what to draw; -p \"\" leaves it to the model");
-    }
     if (!t->num_classes)
         return GEN_OK;
     if (!wanted && has_prompt && !t->context_dim)
