@@ -152,6 +152,7 @@ static gen_status open_vulkan(gen_context *context, const gen_context_params *p,
 
 static gen_status open_auto(gen_context *context, const gen_context_params *p, gen_error *err)
 {
+    (void)p;
     if (gen_may_have_gpu())
         gen_log(context, GEN_LOG_DEBUG, "using the CPU: this build of gen has no Vulkan");
     return open_cpu(context, err);
