@@ -247,7 +247,8 @@ typedef struct gen_context_params {
     int num_threads;       /* 0: all CPUs this process may use */
     uint64_t mem_limit;    /* bytes the library may use; 0: what the machine has free */
     const char *gemm;      /* "own", "openblas"; NULL: the better one here */
-    const char *precision; /* "auto", "f32" (exact kernels only), "q8" (matrices of linear layers in
+    const char *precision; /* "auto", "f32" (exact kernels only), "f16" (Vulkan: activations of the
+                              network in 16 bits), "q8" (matrices of linear layers in
                               8 bits: a quarter to half of the memory); NULL: "auto" */
     gen_log_fn log;        /* notes and warnings; NULL: dropped */
     void *log_user;

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 // attention: y = softmax(q k^T scale + bias) v for each head, without the matrix of scores: keys are
 // taken BK at a time, and when such a block raises the maximum of a query, what was summed before is
 // scaled down (Milakov & Gimelshein 2018; Dao et al. 2022).  Scores are in units of log2.
@@ -28,12 +29,12 @@ layout(push_constant) uniform Params {
     uint resumes, finishes, queries; // the last: of the window, for each sample
     float scale; // times log2(e)
 } p;
-layout(binding = 0) readonly buffer Q { float q[]; };
-layout(binding = 1) readonly buffer K { float k[]; };
-layout(binding = 2) readonly buffer V { float v[]; };
-layout(binding = 3) readonly buffer Bias { float bias[]; };
+layout(binding = 0) readonly buffer Q { STORE q[]; };
+layout(binding = 1) readonly buffer K { STORE k[]; };
+layout(binding = 2) readonly buffer V { STORE v[]; };
+layout(binding = 3) readonly buffer Bias { STORE bias[]; };
 layout(binding = 4) buffer State { float state[]; }; // [sample][head][query][2 + dv] of the window
-layout(binding = 5) writeonly buffer Y { float y[]; };
+layout(binding = 5) writeonly buffer Y { STORE y[]; };
 
 const uint ROWS = BQ / TY, COLS = BK / TX;
 const float HIDDEN = -3.0e38; // scores of keys that do not count
@@ -57,13 +58,13 @@ void find_scores(uint query, uint key, uint q_row, uint k_row, uint head)
             const uint c = e % DC, r = e / DC;
             const bool inside = query + r < p.tq && d0 + c < p.d;
             qs[c * (BQ + 1) + r] =
-                inside ? q[p.q0 + (q_row + r) * p.ld_q + head * p.d + d0 + c] * p.scale : 0.0;
+                inside ? float(q[p.q0 + (q_row + r) * p.ld_q + head * p.d + d0 + c]) * p.scale : 0.0;
         }
         for (uint e = i; e < BK * DC; e += threads) {
             const uint c = e % DC, r = e / DC;
             const bool inside = key + r < p.end_key && d0 + c < p.d;
             ks[c * (BK + 1) + r] =
-                inside ? k[p.k0 + (k_row + r) * p.ld_k + head * p.d + d0 + c] : 0.0;
+                inside ? float(k[p.k0 + (k_row + r) * p.ld_k + head * p.d + d0 + c]) : 0.0;
         }
         barrier();
         for (uint c = 0; c < DC; c++) {
@@ -87,8 +88,8 @@ void find_scores(uint query, uint key, uint q_row, uint k_row, uint head)
             float s = scores[a * COLS + b];
             if (HAS_BIAS && counts)
                 s += 1.4426950408889634 *
-                     bias[p.b0 + sample_index * p.b_sample + head * p.b_head +
-                          (query + r) * p.b_query + key + j];
+                     float(bias[p.b0 + sample_index * p.b_sample + head * p.b_head +
+                          (query + r) * p.b_query + key + j]);
             probabilities[j * (BQ + 1) + r] = counts && s > HIDDEN ? s : HIDDEN;
         }
 }
@@ -150,7 +151,7 @@ void main()
                 const uint c = tx + b * TX;
                 const bool inside = c < p.dv && key + j < p.end_key;
                 const float u =
-                    inside ? v[p.v0 + (k_row + j) * p.ld_v + head * p.dv + c] : 0.0;
+                    inside ? float(v[p.v0 + (k_row + j) * p.ld_v + head * p.dv + c]) : 0.0;
                 UNROLL for (uint a = 0; a < ROWS; a++)
                     values[a * NV + b] = fma(left[a], u, values[a * NV + b]);
             }
@@ -171,6 +172,6 @@ void main()
                 state[(states + r) * state_size + 2 + c] = values[a * NV + b];
             else
                 y[p.y0 + (q_row + r) * p.ld_y + head * p.dv + c] =
-                    sum > 0.0 ? values[a * NV + b] / sum : 0.0;
+                    STORE(sum > 0.0 ? values[a * NV + b] / sum : 0.0);
         }
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 // binary: y = a + b, a - b or a b; b repeats where its step is 0.
 // An invocation for each element of y, found by up to six nested loops, outermost first.
 // CPU twin: gen/cpu/elementwise.c.
@@ -11,9 +12,9 @@ layout(push_constant) uniform Params {
     uint dims[6], step_a[6], step_b[6], step_y[6];
     uint count, a0, b0, y0;
 } p;
-layout(binding = 0) readonly buffer A { float a[]; };
-layout(binding = 1) readonly buffer B { float b[]; };
-layout(binding = 2) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer A { STORE a[]; };
+layout(binding = 1) readonly buffer B { STORE b[]; };
+layout(binding = 2) writeonly buffer Y { STORE y[]; };
 
 void main()
 {
@@ -28,6 +29,6 @@ void main()
         at_b += i * p.step_b[d];
         at_y += i * p.step_y[d];
     }
-    const float u = a[at_a], v = b[at_b];
-    y[at_y] = OP == 0 ? u + v : OP == 1 ? u - v : u * v;
+    const float u = float(a[at_a]), v = float(b[at_b]);
+    y[at_y] = STORE(OP == 0 ? u + v : OP == 1 ? u - v : u * v);
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 // conv2d: y = post_act(act(conv(x, w) + bias) + residual), a matrix product whose rows are output
 // positions and whose depth is (ky, kx, ci); pixels under the kernel are collected while they are
 // staged, zero outside the image.  With IS_RESIZED the image is seen through a nearest-neighbour
@@ -31,11 +32,11 @@ layout(push_constant) uniform Params {
     uint first_in;  // image * in_h + row of x where its window starts
     uint begin, end; // of the depth; y holds the sums of what came before
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 0) readonly buffer X { STORE x[]; };
 layout(binding = 1) readonly buffer W { uint w[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
-layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) buffer Y { float y[]; };
+layout(binding = 3) readonly buffer Residual { STORE residual[]; };
+layout(binding = 4) buffer Y { STORE y[]; };
 
 shared float xs[BK * (BM + 1)];
 shared float ws[BK * (BN + 1)];
@@ -45,9 +46,9 @@ float finished(uint m, uint n, float sum)
 {
     float v = activate(ACT, HAS_BIAS ? sum + bias[p.b0 + n] : sum);
     if (RESIDUAL == 1)
-        v += residual[p.r0 + m * p.ld_r + n];
+        v += float(residual[p.r0 + m * p.ld_r + n]);
     if (RESIDUAL == 2)
-        v += residual[p.r0 + (p.first_row + m / p.out_w) / p.out_h * p.ld_r + n];
+        v += float(residual[p.r0 + (p.first_row + m / p.out_w) / p.out_h * p.ld_r + n]);
     return activate(POST_ACT, v);
 }
 
@@ -61,7 +62,7 @@ float pixel(uint m, int row, int col, uint c)
         i = i * p.in_h / p.up_h;
         j = j * p.in_w / p.up_w;
     }
-    return x[p.x0 + ((uint(image_row[m]) + i - p.first_in) * p.in_w + j) * p.ld_x + c];
+    return float(x[p.x0 + ((uint(image_row[m]) + i - p.first_in) * p.in_w + j) * p.ld_x + c]);
 }
 
 void main()
@@ -80,7 +81,7 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint m = m0 + tm + a * (BM / TM), n = n0 + tn + b * (BN / TN);
             const bool resumes = p.begin > 0 && m < p.rows && n < p.cols;
-            sums[a * TN + b] = resumes ? y[p.y0 + m * p.ld_y + n] : 0.0;
+            sums[a * TN + b] = resumes ? float(y[p.y0 + m * p.ld_y + n]) : 0.0;
         }
     // The same place k of every turn is this invocation's: threads is a multiple of BK.
     const uint k = i % BK;
@@ -123,7 +124,7 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint n = n0 + tn + b * (BN / TN);
             if (m < p.rows && n < p.cols)
-                y[p.y0 + m * p.ld_y + n] = p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]);
+                y[p.y0 + m * p.ld_y + n] = STORE(p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]));
         }
     }
 }

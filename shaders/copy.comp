@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 layout(local_size_x = 256) in; // before the files that use it
 // copy: y = x, or y = 0, both walked by up to six nested loops, outermost first: copies, windows,
 // concatenations and permutations.  An invocation for each element.  CPU twin: gen/cpu/layout.c.
@@ -10,8 +11,8 @@ layout(push_constant) uniform Params {
     uint dims[6], step_x[6], step_y[6];
     uint count, x0, y0;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
-layout(binding = 1) writeonly buffer Y { float y[]; };
+layout(binding = 0) readonly buffer X { STORE x[]; };
+layout(binding = 1) writeonly buffer Y { STORE y[]; };
 
 void main()
 {
@@ -25,5 +26,5 @@ void main()
         at_x += i * p.step_x[d];
         at_y += i * p.step_y[d];
     }
-    y[at_y] = IS_ZERO ? 0.0 : x[at_x];
+    y[at_y] = STORE(IS_ZERO ? 0.0 : float(x[at_x]));
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 layout(local_size_x = 64) in; // before the files that use it
 // group_norm_stats: mean and sum of squared deviations of each group over a block of positions.
 // A workgroup for each (block, group, sample): x, y and z of the grid.  The mean is found twice, the
@@ -11,7 +12,7 @@ layout(push_constant) uniform Params {
     uint x0, ld_x;                                     // of the window
     uint first_block, first_sample;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 0) readonly buffer X { STORE x[]; };
 layout(binding = 1) writeonly buffer Stats { float stats[]; }; // [sample][block][group][3]
 
 void main()
@@ -23,15 +24,15 @@ void main()
     const uint count = rows * p.width;
     float sum = 0.0;
     for (uint i = gl_LocalInvocationID.x; i < count; i += 64)
-        sum += x[at + i / p.width * p.ld_x + i % p.width];
+        sum += float(x[at + i / p.width * p.ld_x + i % p.width]);
     const float mean = workgroup_sum(sum) / float(count);
     sum = 0.0;
     for (uint i = gl_LocalInvocationID.x; i < count; i += 64)
-        sum += x[at + i / p.width * p.ld_x + i % p.width] - mean;
+        sum += float(x[at + i / p.width * p.ld_x + i % p.width]) - mean;
     const float rest = workgroup_sum(sum) / float(count);
     float square = 0.0;
     for (uint i = gl_LocalInvocationID.x; i < count; i += 64) {
-        const float d = (x[at + i / p.width * p.ld_x + i % p.width] - mean) - rest;
+        const float d = (float(x[at + i / p.width * p.ld_x + i % p.width]) - mean) - rest;
         square += d * d;
     }
     square = workgroup_sum(square);

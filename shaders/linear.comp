@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 // linear: y[m,n] = post_act(act(sum_k x[m,k] w[n,k] + bias[n]) + residual).
 // A workgroup makes a tile of BM x BN outputs; both operands pass through shared memory BK at a
 // time, each invocation keeps TM x TN sums.  The sum over k is one chain, so results depend on no
@@ -25,11 +26,11 @@ layout(push_constant) uniform Params {
     uint first_row, sample_rows; // of the tensor: where this window starts; rows of a sample
     uint begin, end;             // of the sum over k; y holds what came before
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 0) readonly buffer X { STORE x[]; };
 layout(binding = 1) readonly buffer W { uint w[]; };
 layout(binding = 2) readonly buffer Bias { float bias[]; };
-layout(binding = 3) readonly buffer Residual { float residual[]; };
-layout(binding = 4) buffer Y { float y[]; };
+layout(binding = 3) readonly buffer Residual { STORE residual[]; };
+layout(binding = 4) buffer Y { STORE y[]; };
 
 shared float xs[BK * (BM + 1)];
 shared float ws[BK * (BN + 1)];
@@ -38,9 +39,9 @@ float finished(uint m, uint n, float sum)
 {
     float v = activate(ACT, HAS_BIAS ? sum + bias[p.b0 + n] : sum);
     if (RESIDUAL == 1)
-        v += residual[p.r0 + m * p.ld_r + n];
+        v += float(residual[p.r0 + m * p.ld_r + n]);
     if (RESIDUAL == 2)
-        v += residual[p.r0 + (p.first_row + m) / p.sample_rows * p.ld_r + n];
+        v += float(residual[p.r0 + (p.first_row + m) / p.sample_rows * p.ld_r + n]);
     return activate(POST_ACT, v);
 }
 
@@ -55,13 +56,13 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint m = m0 + tm + a * (BM / TM), n = n0 + tn + b * (BN / TN);
             const bool resumes = p.begin > 0 && m < p.rows && n < p.cols;
-            sums[a * TN + b] = resumes ? y[p.y0 + m * p.ld_y + n] : 0.0;
+            sums[a * TN + b] = resumes ? float(y[p.y0 + m * p.ld_y + n]) : 0.0;
         }
     for (uint k0 = p.begin; k0 < p.end; k0 += BK) {
         for (uint e = i; e < BM * BK; e += threads) {
             const uint k = e % BK, m = e / BK;
             const bool inside = m0 + m < p.rows && k0 + k < p.depth;
-            xs[k * (BM + 1) + m] = inside ? x[p.x0 + (m0 + m) * p.ld_x + k0 + k] : 0.0;
+            xs[k * (BM + 1) + m] = inside ? float(x[p.x0 + (m0 + m) * p.ld_x + k0 + k]) : 0.0;
         }
         for (uint e = i; e < BN * BK; e += threads) {
             const uint k = e % BK, n = e / BK;
@@ -90,7 +91,7 @@ void main()
         UNROLL for (uint b = 0; b < TN; b++) {
             const uint n = n0 + tn + b * (BN / TN);
             if (m < p.rows && n < p.cols)
-                y[p.y0 + m * p.ld_y + n] = p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]);
+                y[p.y0 + m * p.ld_y + n] = STORE(p.end < p.depth ? sums[a * TN + b] : finished(m, n, sums[a * TN + b]));
         }
     }
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 // row_norm: layer norm y = (x - mean) / sqrt(variance + eps) weight + bias, or RMS norm
 // y = x / sqrt(mean of squares + eps) weight, then an activation.  A workgroup for each row.
 // The mean is found twice, the second time of what the first left over, so that a mean of a
@@ -18,10 +19,10 @@ layout(push_constant) uniform Params {
     uint x0, ld_x, w0, b0, y0, ld_y;
     float eps;
 } p;
-layout(binding = 0) readonly buffer X { float x[]; };
+layout(binding = 0) readonly buffer X { STORE x[]; };
 layout(binding = 1) readonly buffer W { float weight[]; };
 layout(binding = 2) readonly buffer B { float bias[]; };
-layout(binding = 3) writeonly buffer Y { float y[]; };
+layout(binding = 3) writeonly buffer Y { STORE y[]; };
 
 void main()
 {
@@ -34,24 +35,24 @@ void main()
     if (!IS_RMS) {
         float sum = 0.0;
         for (uint i = first; i < p.cols; i += 64)
-            sum += x[at + i];
+            sum += float(x[at + i]);
         mean = workgroup_sum(sum) / n;
         sum = 0.0;
         for (uint i = first; i < p.cols; i += 64)
-            sum += x[at + i] - mean;
+            sum += float(x[at + i]) - mean;
         rest = workgroup_sum(sum) / n;
     }
     for (uint i = first; i < p.cols; i += 64) {
-        const float d = (x[at + i] - mean) - rest;
+        const float d = (float(x[at + i]) - mean) - rest;
         square += d * d;
     }
     const float scale = 1.0 / sqrt(workgroup_sum(square) / n + p.eps);
     for (uint i = first; i < p.cols; i += 64) {
-        float v = ((x[at + i] - mean) - rest) * scale;
+        float v = ((float(x[at + i]) - mean) - rest) * scale;
         if (HAS_WEIGHT)
             v *= weight[p.w0 + i];
         if (HAS_BIAS)
             v += bias[p.b0 + i];
-        y[p.y0 + row * p.ld_y + i] = activate(ACT, v);
+        y[p.y0 + row * p.ld_y + i] = STORE(activate(ACT, v));
     }
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 layout(local_size_x = 64) in; // before the files that use it
 // wkv: y_t = sum_i q_ti e^(k_i) v_i / sum_i q_ti e^(k_i), with the q of gen_wkv() (gen/core/nn.h).
 // An invocation for each (channel, segment, sample): first the sums right of every token, kept in
@@ -15,10 +16,10 @@ layout(push_constant) uniform Params {
 } p;
 layout(binding = 0) readonly buffer W { float w[]; };
 layout(binding = 1) readonly buffer U { float u[]; };
-layout(binding = 2) readonly buffer K { float k[]; };
-layout(binding = 3) readonly buffer V { float v[]; };
+layout(binding = 2) readonly buffer K { STORE k[]; };
+layout(binding = 3) readonly buffer V { STORE v[]; };
 layout(binding = 4) buffer Scratch { float scratch[]; }; // first [sample][segment][side][3][C]
-layout(binding = 5) writeonly buffer Y { float y[]; };
+layout(binding = 5) writeonly buffer Y { STORE y[]; };
 
 Sums load_sums(uint at)
 {
@@ -68,14 +69,14 @@ void main()
         scratch[at] = s.a;
         scratch[at + p.channels] = s.b;
         scratch[at + 2 * p.channels] = s.o;
-        add_token(right, k[p.k0 + t * p.ld_k + c], v[p.v0 + t * p.ld_v + c]);
+        add_token(right, float(k[p.k0 + t * p.ld_k + c]), float(v[p.v0 + t * p.ld_v + c]));
     }
     Cursor left = Cursor(before, decay, 0), own = Cursor(no_sums(), -decay, 0);
     if (IS_SEGMENTED)
         left.s = no_sums();
     for (uint n = 0; n < count; n++) {
         const uint t = first + n;
-        const float key = k[p.k0 + t * p.ld_k + c], value = v[p.v0 + t * p.ld_v + c];
+        const float key = float(k[p.k0 + t * p.ld_k + c]), value = float(v[p.v0 + t * p.ld_v + c]);
         const Sums after = load_sums(p.right0 + t * 3 * p.channels + c);
         const Sums self = Sums(value, 1.0, bonus + key);
         float result;
@@ -88,7 +89,7 @@ void main()
         } else {
             result = paper_result(left, after, self);
         }
-        y[p.y0 + t * p.ld_y + c] = result;
+        y[p.y0 + t * p.ld_y + c] = STORE(result);
         add_token(left, key, value);
     }
 }

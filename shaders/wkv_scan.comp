@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#include "common/types.glsl"
 layout(local_size_x = 64) in; // before the files that use it
 // wkv_scan: the weighted sum of each segment of tokens alone, seen from behind it (side 0) and from
 // in front of it (side 1).  An invocation for each (channel, side, segment, sample); loops: the
@@ -11,8 +12,8 @@ layout(push_constant) uniform Params {
     uint w0, k0, ld_k, v0, ld_v;
 } p;
 layout(binding = 0) readonly buffer W { float w[]; };
-layout(binding = 1) readonly buffer K { float k[]; };
-layout(binding = 2) readonly buffer V { float v[]; };
+layout(binding = 1) readonly buffer K { STORE k[]; };
+layout(binding = 2) readonly buffer V { STORE v[]; };
 layout(binding = 3) writeonly buffer States { float states[]; }; // [sample][segment][side][3][C]
 
 void main()
@@ -27,7 +28,7 @@ void main()
     Cursor at = Cursor(no_sums(), w[p.w0 + c], 0);
     for (uint n = 0; n < count; n++) {
         const uint t = sample_index * p.tokens + first + (side == 0 ? n : count - 1 - n);
-        add_token(at, k[p.k0 + t * p.ld_k + c], v[p.v0 + t * p.ld_v + c]);
+        add_token(at, float(k[p.k0 + t * p.ld_k + c]), float(v[p.v0 + t * p.ld_v + c]));
     }
     const Sums s = read_cursor(at);
     const uint to = rest * 3 * p.channels + c;

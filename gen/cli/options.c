@@ -40,7 +40,7 @@ static const cli_choice predictions[] = {{"epsilon", "epsilon"},
 static const cli_choice formats[] = {
     {"png", "png"}, {"jpg", "jpg"}, {"ppm", "ppm"}, {"jpeg", "jpg"}, {NULL, NULL}};
 static const cli_choice precisions[] = {
-    {"auto", "auto"}, {"f32", "f32"}, {"q8", "q8"}, {NULL, NULL}};
+    {"auto", "auto"}, {"f32", "f32"}, {"f16", "f16"}, {"q8", "q8"}, {NULL, NULL}};
 static const cli_choice gemms[] = {{"own", "own"}, {"openblas", "openblas"}, {NULL, NULL}};
 static const cli_choice progresses[] = {
     {"auto", "auto"}, {"none", "none"}, {"json", "json"}, {NULL, NULL}};
@@ -153,7 +153,7 @@ static const cli_option options[] = {
     {"device", 0, CLI_TEXT, FIELD(device), CLI_FOR_IMAGE | CLI_FOR_BENCH, false, "NAME",
      "auto (default), cpu or vulkan, vulkan:N or :NAME"},
     {"precision", 0, CLI_CHOICE, FIELD(precision), CLI_FOR_IMAGE, false, "NAME",
-     "auto (default), f32 (plain), q8 (8-bit weights)", 0, 0, precisions},
+     "auto (default), f32, f16 (Vulkan) or q8 (CPU)", 0, 0, precisions},
     {"gemm", 0, CLI_CHOICE, FIELD(gemm), CLI_FOR_IMAGE, false, "NAME",
      "matrix products: own or openblas", 0, 0, gemms},
     {"strict", 0, CLI_FLAG, FIELD(strict), CLI_FOR_IMAGE, false, NULL,

@@ -38,6 +38,7 @@ typedef struct gen_backend_fns {
 /* Backends begin with this. */
 struct gen_backend {
     const gen_backend_fns *fns;
+    bool stores_half; /* activations of plans that allow it lie in f16 */
     size_t max_block; /* bytes the arena may have in one piece; 0: any number */
 };
 

@@ -205,6 +205,17 @@ static gen_status collect_steps(gen_plan *plan, gen_error *err)
     return GEN_OK;
 }
 
+/* Vectors stay f32: what is derived from them on the host is exact. */
+static void store_half(gen_plan *plan)
+{
+    for (int i = 0; i < gen_graph_num_tensors(plan->graph); i++) {
+        gen_tensor *t = gen_graph_tensor(plan->graph, i);
+        const bool is_vector = t->kind == GEN_KIND_INPUT && t->rank == 1;
+        if (t->dtype == GEN_F32 && !is_vector && gen_tensor_owner(t, NULL)->kind != GEN_KIND_WEIGHT)
+            t->dtype = GEN_F16;
+    }
+}
+
 static gen_status build(gen_plan *plan, gen_error *err)
 {
     GEN_TRY(gen_graph_status(plan->graph, err));
@@ -213,6 +224,8 @@ static gen_status build(gen_plan *plan, gen_error *err)
         GEN_TRY(gen_fuse(plan->graph, plan->backend, err));
     }
     GEN_TRY(collect_steps(plan, err));
+    if (plan->flags & GEN_PLAN_HALF && plan->backend->stores_half)
+        store_half(plan);
     GEN_TRY(place(plan, err));
     gen_backend_needs needs = {0};
     GEN_TRY(plan->backend->fns->measure(plan->backend, plan, &needs, err));

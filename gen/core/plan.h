@@ -12,7 +12,9 @@
 
 enum {
     GEN_PLAN_KEEP_ALL = 1, /* no fusion, no reuse: every tensor can be downloaded by name */
-    GEN_PLAN_DRY = 2       /* sizes and counts only: cannot run, prepares nothing */
+    GEN_PLAN_DRY = 2,      /* sizes and counts only: cannot run, prepares nothing */
+    GEN_PLAN_HALF = 4      /* activations may lie in f16 where the backend is set so; data set and
+                              fetched stay f32 */
 };
 
 typedef struct gen_plan_stats {

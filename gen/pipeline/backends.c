@@ -9,6 +9,11 @@
 #include "gen/pipeline/trust.h"
 #endif
 
+static bool wants_half(const gen_context_params *p)
+{
+    return p->precision && strcmp(p->precision, "f16") == 0;
+}
+
 /* ---- the CPU -------------------------------------------------------------------------------- */
 
 static gen_status choose_gemm(gen_cpu_options *options, const char *name, gen_error *err)
@@ -88,6 +93,7 @@ static gen_trust_request request_of(gen_context *context, const gen_context_para
     return (gen_trust_request){.context = context,
                                .folder = folder,
                                .options = {.mem_limit = (size_t)p->mem_limit,
+                                           .use_f16 = wants_half(p),
                                            .cache_dir = folder,
                                            .note = note,
                                            .note_user = context}};
@@ -166,7 +172,9 @@ gen_status gen_open_backend(gen_context *context, const gen_context_params *p, g
     context->cpu =
         (gen_cpu_options){.num_threads = p->num_threads, .mem_limit = (size_t)context->mem_limit};
     GEN_TRY(choose_gemm(&context->cpu, p->gemm, err));
-    GEN_TRY(choose_precision(&context->cpu, p->precision, err));
+    /* f16 is a wish to the Vulkan device; a CPU that steps in computes in f32. */
+    GEN_TRY(choose_precision(
+        &context->cpu, wants_half(p) && strcmp(device, "cpu") != 0 ? NULL : p->precision, err));
     if (strcmp(device, "auto") == 0)
         return open_auto(context, p, err);
     if (strcmp(device, "cpu") == 0)

@@ -12,7 +12,7 @@ static gen_status make_plan(gen_plan **out, const gen_network_instance *network,
     gen_graph *g;
     GEN_TRY(gen_graph_new(&g, err));
     network->cls->record(g, network->weights, network->config, shape);
-    return gen_plan_new(out, g, network->backend, flags, err);
+    return gen_plan_new(out, g, network->backend, flags | GEN_PLAN_HALF, err);
 }
 
 gen_network_shape gen_network_smallest_shape(const gen_network_traits *t)

@@ -60,19 +60,50 @@ static gen_status vulkan_run(gen_backend *b, gen_plan *plan, gen_error *err)
 
 /* ---- inputs and outputs --------------------------------------------------------------------- */
 
+/* f32 numbers as `dtype`, and back. */
+static void store(void *out, const float *in, gen_dtype dtype, size_t count)
+{
+    if (dtype == GEN_F16)
+        for (size_t i = 0; i < count; i++)
+            ((uint16_t *)out)[i] = gen_f32_to_f16(in[i]);
+    else
+        memcpy(out, in, count * sizeof *in);
+}
+
+static char *io_of(const gen_vk_plan *p, const gen_tensor *t)
+{
+    return (char *)p->io.mapped + p->io_offset[t->id];
+}
+
 /* Rows of a table that stays on the host, for an embedding whose ids were just given. */
 static void gather(const gen_vk_plan *p, const gen_node *node, const int32_t *ids)
 {
     const gen_tensor *table = node->inputs[1], *y = node->output;
-    const int64_t width = table->dims[1], rows = gen_tensor_rows(y);
-    const size_t size = gen_dtype_size(table->weight->dtype);
-    float *out = (float *)(void *)((char *)p->io.mapped + p->io_offset[y->id]);
+    const int64_t width = table->dims[1], rows = gen_tensor_rows(y), last = table->dims[0] - 1;
+    const size_t size = gen_dtype_size(table->weight->dtype), each = gen_dtype_size(y->dtype);
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t last = table->dims[0] - 1;
         const int64_t id = ids[r] < 0 ? 0 : ids[r] > last ? last : ids[r];
-        gen_to_f32(out + r * width, (const char *)table->weight->data + (size_t)(id * width) * size,
-                   table->weight->dtype, (size_t)width);
+        const char *from = (const char *)table->weight->data + (size_t)(id * width) * size;
+        for (int64_t k = 0; k < width; k++) {
+            float value;
+            gen_to_f32(&value, from + (size_t)k * size, table->weight->dtype, 1);
+            store(io_of(p, y) + (size_t)(r * width + k) * each, &value, y->dtype, 1);
+        }
     }
+}
+
+/* A state lies in the arena alone; it is written there at once. */
+static gen_status write_state(gen_vulkan *vk, const gen_tensor *t, const void *src, gen_error *err)
+{
+    VkDeviceSize inside;
+    const gen_vk_buffer *arena = gen_vk_arena(vk, t->arena_offset, &inside);
+    void *block = gen_malloc(t->arena_size);
+    if (!block)
+        return gen_no_memory(err, "state", t->arena_size);
+    store(block, src, t->dtype, (size_t)gen_tensor_elements(t));
+    const gen_status status = gen_vk_write_to(vk, arena, inside, block, t->arena_size, err);
+    gen_free(block);
+    return status;
 }
 
 static gen_status vulkan_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,
@@ -80,13 +111,11 @@ static gen_status vulkan_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst,
 {
     gen_vulkan *vk = (gen_vulkan *)b;
     const gen_vk_plan *p = gen_plan_backend_data(plan);
-    VkDeviceSize inside;
-    const gen_vk_buffer *arena = gen_vk_arena(vk, dst->arena_offset, &inside);
-    if (p->io_offset[dst->id] >= 0)
-        memcpy((char *)p->io.mapped + p->io_offset[dst->id], src, dst->arena_size);
-    else if (dst->dtype == GEN_F32 && dst->arena_size)
-        GEN_TRY(gen_vk_write_to(vk, arena, inside, src, dst->arena_size, err));
-    if (dst->dtype == GEN_F32) {
+    if (dst->dtype != GEN_I32 && dst->arena_size) {
+        if (p->io_offset[dst->id] >= 0)
+            store(io_of(p, dst), src, dst->dtype, (size_t)gen_tensor_elements(dst));
+        else
+            GEN_TRY(write_state(vk, dst, src, err));
         vk->stats.uploads++;
         vk->stats.upload_bytes += dst->arena_size;
     }
@@ -104,13 +133,13 @@ static gen_status vulkan_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst,
 /* The memory behind `owner` on the host: the plan's own copy, or a new one in *block to be freed.
  */
 static gen_status fetch(gen_vulkan *vk, const gen_vk_plan *p, const gen_tensor *owner,
-                        const float **out, float **block, gen_error *err)
+                        const char **out, char **block, gen_error *err)
 {
     if (p->io_offset[owner->id] >= 0 && owner->is_output) {
-        *out = (const float *)(const void *)((const char *)p->io.mapped + p->io_offset[owner->id]);
+        *out = io_of(p, owner);
         return GEN_OK;
     }
-    float *copy = gen_malloc(owner->arena_size);
+    char *copy = gen_malloc(owner->arena_size);
     if (!copy)
         return gen_no_memory(err, "download", owner->arena_size);
     VkDeviceSize inside;
@@ -130,16 +159,17 @@ static gen_status vulkan_download(gen_backend *b, gen_plan *plan, const gen_tens
     gen_vulkan *vk = (gen_vulkan *)b;
     int64_t offset;
     const gen_tensor *owner = gen_tensor_owner(src, &offset);
-    const float *from = NULL;
-    float *block = NULL;
+    const char *from = NULL;
+    char *block = NULL;
     GEN_TRY(fetch(vk, gen_plan_backend_data(plan), owner, &from, &block, err));
     const int64_t rows = gen_tensor_rows(src), width = src->dims[src->rank - 1];
+    const size_t each = gen_dtype_size(owner->dtype);
     for (int64_t r = 0; r < rows; r++)
-        memcpy((float *)dst + r * width, from + offset + r * src->ld,
-               (size_t)width * sizeof(float));
+        gen_to_f32((float *)dst + r * width, from + (size_t)(offset + r * src->ld) * each,
+                   owner->dtype, (size_t)width);
     gen_free(block);
     vk->stats.downloads++;
-    vk->stats.download_bytes += (uint64_t)(rows * width) * sizeof(float);
+    vk->stats.download_bytes += (uint64_t)(rows * width) * each;
     return GEN_OK;
 }
 
@@ -147,15 +177,19 @@ static gen_status vulkan_download(gen_backend *b, gen_plan *plan, const gen_tens
 
 static gen_status is_finite(gen_vulkan *vk, const gen_tensor *t, bool *out, gen_error *err)
 {
-    float *values = gen_malloc(t->arena_size);
+    char *values = gen_malloc(t->arena_size);
     if (!values)
         return gen_no_memory(err, "trace", t->arena_size);
     VkDeviceSize inside;
     const gen_vk_buffer *arena = gen_vk_arena(vk, t->arena_offset, &inside);
     const gen_status status = gen_vk_read_back(vk, arena, inside, values, t->arena_size, err);
+    const size_t each = gen_dtype_size(t->dtype);
     *out = true;
-    for (size_t i = 0; !status && i < t->arena_size / sizeof(float); i++)
-        *out &= isfinite(values[i]) != 0;
+    for (size_t i = 0; !status && i < t->arena_size / each; i++) {
+        float value;
+        gen_to_f32(&value, values + i * each, t->dtype, 1);
+        *out &= isfinite(value) != 0;
+    }
     gen_free(values);
     return status;
 }
@@ -247,6 +281,7 @@ gen_status gen_vulkan_open(gen_backend **out, const gen_vulkan_options *options,
         vk->options.cache_dir = vk->cache_dir = gen_strdup(vk->options.cache_dir);
     const char *validate = getenv("GEN_VULKAN_VALIDATE");
     vk->options.validate |= validate && strcmp(validate, "1") == 0;
+    vk->base.stores_half = vk->options.use_f16;
     vk->generation = 1;
     vk->pool = gen_calloc(1, sizeof *vk->pool);
     gen_status status = vk->pool ? GEN_OK : gen_no_memory(err, "Vulkan backend", sizeof *vk->pool);

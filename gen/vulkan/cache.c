@@ -31,6 +31,7 @@ static void add_shaders(struct sha256_ctx *hash)
     for (const gen_vk_shader *s = gen_vk_shaders; s->name; s++) {
         sha256_update(hash, strlen(s->name) + 1, (const uint8_t *)s->name);
         sha256_update(hash, s->size, (const uint8_t *)s->code);
+        sha256_update(hash, s->half_size, (const uint8_t *)s->half_code);
     }
 }
 

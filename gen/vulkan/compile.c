@@ -56,7 +56,10 @@ const gen_vk_op *gen_vk_op_of(const gen_node *node)
 static gen_vk_form form_of(const gen_node *node, int i)
 {
     const gen_vk_op *op = ops[node->op];
-    return op->form ? op->form(node, i) : GEN_VK_F32;
+    const gen_vk_form form = op->form ? op->form(node, i) : GEN_VK_ACTIVATION;
+    if (form != GEN_VK_ACTIVATION)
+        return form;
+    return node->output->dtype == GEN_F16 ? GEN_VK_F16 : GEN_VK_F32;
 }
 
 /* ---- for the ops ---------------------------------------------------------------------------- */
@@ -124,7 +127,7 @@ uint32_t gen_vk_bind(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_tensor *t
     const gen_tensor *owner = gen_tensor_owner(t, &offset);
     VkDeviceSize start;
     const gen_vk_buffer *buffer = gen_vk_arena(c->vk, owner->arena_offset, &start);
-    size_t element = sizeof(float);
+    size_t element = gen_dtype_size(owner->dtype);
     if (owner->kind == GEN_KIND_WEIGHT) {
         int input = 0;
         while (input < c->node->num_inputs - 1 && c->node->inputs[input] != t)
@@ -212,7 +215,7 @@ void gen_vk_check_loops(gen_vk_compiler *c, int64_t iterations)
 
 static bool is_device_input(const gen_tensor *t)
 {
-    return t->kind == GEN_KIND_INPUT && t->arena_size && t->dtype == GEN_F32;
+    return t->kind == GEN_KIND_INPUT && t->arena_size && t->dtype != GEN_I32;
 }
 
 /* Results that are fetched after each run; states stay on the device. */
@@ -287,8 +290,9 @@ static gen_status get_pipelines(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
 {
     for (int i = 0; i < p->num_dispatches; i++) {
         gen_vk_dispatch *d = &p->dispatches[i];
+        const bool is_half = d->node && d->node->output->dtype == GEN_F16;
         if (d->shader)
-            GEN_TRY(gen_vk_get_pipeline(vk, &d->pipeline, d->shader, d->num_ranges,
+            GEN_TRY(gen_vk_get_pipeline(vk, &d->pipeline, d->shader, is_half, d->num_ranges,
                                         d->num_constants, d->constants, err));
     }
     return GEN_OK;

@@ -115,8 +115,7 @@ static void encode(gen_vk_compiler *c, const gen_node *node)
 
 static gen_vk_form form(const gen_node *node, int i)
 {
-    (void)node;
-    return i == 1 ? GEN_VK_CONV : GEN_VK_F32;
+    return i == 1 ? GEN_VK_CONV : gen_vk_linear_form(node, i);
 }
 
 const gen_vk_op gen_vk_conv2d = {

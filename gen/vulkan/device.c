@@ -51,6 +51,21 @@ static void read_limits(gen_vulkan *vk)
     vk->bytes_per_second = is_software ? 1e9 : vk->info->kind == GEN_VULKAN_DISCRETE ? 1e11 : 2e10;
 }
 
+static gen_status check_storage(const gen_vulkan *vk, gen_error *err)
+{
+    VkPhysicalDeviceVulkan11Features storage = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &storage};
+    if (!vk->options.use_f16)
+        return GEN_OK;
+    vk->instance->api.GetPhysicalDeviceFeatures2(vk->physical, &features);
+    return storage.storageBuffer16BitAccess
+               ? GEN_OK
+               : gen_fail(err, GEN_ERROR_DEVICE, "%s cannot store numbers of 16 bits",
+                          vk->info->name);
+}
+
 static gen_status create_device(gen_vulkan *vk, gen_error *err)
 {
     const float priority = 0.5f;
@@ -58,8 +73,12 @@ static gen_status create_device(gen_vulkan *vk, gen_error *err)
                                            .queueFamilyIndex = vk->queue_family,
                                            .queueCount = 1,
                                            .pQueuePriorities = &priority};
+    const VkPhysicalDeviceVulkan11Features storage = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+        .storageBuffer16BitAccess = VK_TRUE};
     const VkPhysicalDeviceVulkan12Features features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = vk->options.use_f16 ? (void *)(uintptr_t)&storage : NULL,
         .timelineSemaphore = VK_TRUE};
     const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                      .pNext = &features,
@@ -101,6 +120,7 @@ gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err)
     vk->physical = vk->instance->physical[index];
     GEN_TRY(choose_queue(vk, err));
     read_limits(vk);
+    GEN_TRY(check_storage(vk, err));
     GEN_TRY(create_device(vk, err));
     GEN_TRY(create_commands(vk, err));
     return gen_vk_make_layouts(vk, err);

@@ -165,7 +165,13 @@ static bool supports_embedding(const gen_node *n)
 
 const gen_vk_op gen_vk_copy = {.encode = encode_copy};
 const gen_vk_op gen_vk_window = {.encode = encode_window};
-const gen_vk_op gen_vk_rope = {.encode = encode_rope};
+static gen_vk_form rope_form(const gen_node *node, int i)
+{
+    (void)node;
+    return i == 1 ? GEN_VK_F32 : GEN_VK_ACTIVATION;
+}
+
+const gen_vk_op gen_vk_rope = {.form = rope_form, .encode = encode_rope};
 const gen_vk_op gen_vk_concat = {.encode = encode_concat};
 const gen_vk_op gen_vk_permute = {.encode = encode_permute};
 const gen_vk_op gen_vk_upsample = {.encode = encode_upsample};

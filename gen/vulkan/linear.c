@@ -82,6 +82,8 @@ void gen_vk_encode_parts(gen_vk_compiler *c, const gen_node *node, gen_vk_tile t
     const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
     const int64_t turn = 4 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk + extra;
     const int64_t step = (GEN_VK_LOOP_LIMIT - 100) / turn * tile.bk;
+    if (step < depth && node->output->dtype == GEN_F16)
+        gen_vk_compile_fail(c, GEN_ERROR_DEVICE, "a sum too deep to wait in f16");
     for (int64_t row = 0; row < rows; row += window)
         for (int64_t col = 0; col < all_cols; col += cols)
             for (int64_t begin = 0; begin < depth; begin += step) {
@@ -103,8 +105,9 @@ bool gen_vk_product_supports(const gen_node *node)
 
 gen_vk_form gen_vk_linear_form(const gen_node *node, int i)
 {
-    (void)node;
-    return i == 1 ? GEN_VK_STORED : GEN_VK_F32;
+    if (i == 1)
+        return GEN_VK_STORED;
+    return node->inputs[i] == gen_vk_bias(node) ? GEN_VK_F32 : GEN_VK_ACTIVATION;
 }
 
 int64_t gen_vk_rows_in_time(const gen_vk_compiler *c, const gen_node *node, int64_t unit)

@@ -225,6 +225,8 @@ gen_dtype gen_vk_form_dtype(const gen_weight *w, gen_vk_form form)
 {
     const bool is_read_as_stored =
         w->dtype == GEN_F32 || w->dtype == GEN_F16 || w->dtype == GEN_BF16;
+    if (form == GEN_VK_F16)
+        return GEN_F16;
     return form != GEN_VK_F32 && is_read_as_stored ? w->dtype : GEN_F32;
 }
 
@@ -257,6 +259,15 @@ static void reorder(const gen_weight *w, void *out, size_t first, size_t count)
     }
 }
 
+static void narrow(uint16_t *out, const char *from, gen_dtype dtype, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        float value;
+        gen_to_f32(&value, from + i * gen_dtype_size(dtype), dtype, 1);
+        out[i] = gen_f32_to_f16(value);
+    }
+}
+
 static void fill(const gen_weight *w, gen_vk_form form, void *out, size_t first, size_t count)
 {
     const size_t size = gen_dtype_size(w->dtype);
@@ -266,6 +277,8 @@ static void fill(const gen_weight *w, gen_vk_form form, void *out, size_t first,
         reorder(w, out, first, count);
     else if (to == w->dtype)
         memcpy(out, from, count * size);
+    else if (to == GEN_F16)
+        narrow(out, from, w->dtype, count);
     else
         gen_to_f32(out, from, w->dtype, count);
 }

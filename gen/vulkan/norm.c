@@ -194,11 +194,20 @@ static void encode_row_norm(gen_vk_compiler *c, const gen_node *n)
     }
 }
 
+static gen_vk_form norm_form(const gen_node *node, int i)
+{
+    (void)node;
+    return i == 0 ? GEN_VK_ACTIVATION : GEN_VK_F32;
+}
+
 static bool supports_norm(const gen_node *node)
 {
     return node->epilogue.post_act == GEN_ACT_NONE && !node->epilogue.residual;
 }
 
-const gen_vk_op gen_vk_group_norm = {
-    .supports = supports_norm, .scratch = group_norm_scratch, .encode = encode_group_norm};
-const gen_vk_op gen_vk_row_norm = {.supports = supports_norm, .encode = encode_row_norm};
+const gen_vk_op gen_vk_group_norm = {.supports = supports_norm,
+                                     .form = norm_form,
+                                     .scratch = group_norm_scratch,
+                                     .encode = encode_group_norm};
+const gen_vk_op gen_vk_row_norm = {
+    .supports = supports_norm, .form = norm_form, .encode = encode_row_norm};

@@ -78,9 +78,10 @@ const char *gen_vulkan_shader_at(int i)
 static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
 {
     VkShaderModule module;
-    const VkShaderModuleCreateInfo code = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-                                           .codeSize = p->shader->size,
-                                           .pCode = p->shader->code};
+    const VkShaderModuleCreateInfo code = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+        .codeSize = p->is_half ? p->shader->half_size : p->shader->size,
+        .pCode = p->is_half ? p->shader->half_code : p->shader->code};
     GEN_VK_TRY(vk->api.CreateShaderModule(vk->device, &code, NULL, &module), p->shader->name);
     VkSpecializationMapEntry entries[GEN_VK_MAX_CONSTANTS];
     for (int i = 0; i < p->num_constants; i++)
@@ -107,20 +108,24 @@ static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
 }
 
 gen_status gen_vk_get_pipeline(gen_vulkan *vk, const gen_vk_pipeline **out, const char *shader,
-                               int num_buffers, int num_constants, const uint32_t *constants,
-                               gen_error *err)
+                               bool is_half, int num_buffers, int num_constants,
+                               const uint32_t *constants, gen_error *err)
 {
     const size_t size = (size_t)num_constants * sizeof *constants;
+    const gen_vk_shader *found = find_shader(shader);
+    is_half = is_half && found && found->half_code;
     for (const gen_vk_pipeline *p = vk->pipelines; p; p = p->next)
-        if (strcmp(p->shader->name, shader) == 0 && p->num_buffers == num_buffers &&
-            p->num_constants == num_constants && memcmp(p->constants, constants, size) == 0) {
+        if (p->is_half == is_half && strcmp(p->shader->name, shader) == 0 &&
+            p->num_buffers == num_buffers && p->num_constants == num_constants &&
+            memcmp(p->constants, constants, size) == 0) {
             *out = p;
             return GEN_OK;
         }
     gen_vk_pipeline *p = gen_calloc(1, sizeof *p);
     if (!p)
         return gen_no_memory(err, "pipeline", sizeof *p);
-    p->shader = find_shader(shader);
+    p->shader = found;
+    p->is_half = is_half;
     p->num_buffers = num_buffers;
     p->num_constants = num_constants;
     memcpy(p->constants, constants, size);

@@ -20,6 +20,8 @@ typedef struct gen_vulkan_options {
     const char *device; /* "0": that index; else a part of the name; "": the best device; NULL:
                            the best that is no software driver */
     size_t mem_limit;   /* bytes of device memory, 0: what the device has */
+    bool use_f16;       /* plans that allow it keep activations in f16; errors: DEVICE without
+                           16-bit storage */
     bool validate;      /* with the validation layer: its first message fails compile or run; also
                            when GEN_VULKAN_VALIDATE is 1 in the environment */
     void (*message)(void *user, const char *text); /* each message of the layer, may be NULL */

@@ -85,9 +85,11 @@ typedef struct gen_vk_weight { /* gen_prepared.data */
 
 /* How a weight is stored on the device. */
 typedef enum gen_vk_form {
-    GEN_VK_STORED, /* f32, f16 or bf16 as in the file; other types widened to f32 */
-    GEN_VK_F32,    /* widened */
-    GEN_VK_CONV,   /* as STORED, [Co][kh][kw][Ci] */
+    GEN_VK_STORED,     /* f32, f16 or bf16 as in the file; other types widened to f32 */
+    GEN_VK_ACTIVATION, /* as the activations of the plan: one of the next two */
+    GEN_VK_F32,
+    GEN_VK_F16,
+    GEN_VK_CONV, /* as STORED, [Co][kh][kw][Ci] */
     GEN_VK_NUM_FORMS
 } gen_vk_form;
 
@@ -95,8 +97,8 @@ typedef enum gen_vk_form {
 
 typedef struct gen_vk_shader {
     const char *name;
-    const uint32_t *code;
-    size_t size; /* bytes */
+    const uint32_t *code, *half_code; /* the second: activations in f16; NULL: it has none */
+    size_t size, half_size;           /* bytes */
 } gen_vk_shader;
 
 extern const gen_vk_shader gen_vk_shaders[]; /* generated; ends with a NULL name */
@@ -104,6 +106,7 @@ extern const gen_vk_shader gen_vk_shaders[]; /* generated; ends with a NULL name
 typedef struct gen_vk_pipeline {
     struct gen_vk_pipeline *next;
     const gen_vk_shader *shader;
+    bool is_half;
     int num_buffers, num_constants;
     uint32_t constants[GEN_VK_MAX_CONSTANTS];
     VkPipeline handle;
@@ -197,10 +200,11 @@ double gen_vk_now(void);
 /* pipeline.c */
 gen_status gen_vk_make_layouts(gen_vulkan *vk, gen_error *err);
 void gen_vk_free_pipelines(gen_vulkan *vk);
-/* The pipeline of a shader by name; made when it is new. */
+/* The pipeline of a shader by name, of its form for activations in f16 where it has one and
+ * is_half; made when it is new. */
 gen_status gen_vk_get_pipeline(gen_vulkan *vk, const gen_vk_pipeline **out, const char *shader,
-                               int num_buffers, int num_constants, const uint32_t *constants,
-                               gen_error *err);
+                               bool is_half, int num_buffers, int num_constants,
+                               const uint32_t *constants, gen_error *err);
 
 /* run.c */
 gen_status gen_vk_submit(gen_vulkan *vk, VkCommandBuffer commands, uint64_t *value, gen_error *err);

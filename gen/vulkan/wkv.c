@@ -133,4 +133,10 @@ static size_t scratch(const gen_node *node)
     return (size_t)(states_count(&s) + right_count(&s)) * sizeof(float);
 }
 
-const gen_vk_op gen_vk_wkv = {.scratch = scratch, .encode = encode};
+static gen_vk_form form(const gen_node *node, int i)
+{
+    (void)node;
+    return i < 2 ? GEN_VK_F32 : GEN_VK_ACTIVATION;
+}
+
+const gen_vk_op gen_vk_wkv = {.form = form, .scratch = scratch, .encode = encode};

@@ -6,7 +6,7 @@
 #include "gen/core/memory.h"
 #include "gen/pipeline/pipeline.h"
 #include "gen/vulkan/compile.h"
-#include "tests/test.h"
+#include "tests/ops/ops.h"
 
 #define MODEL GEN_TEST_SOURCE_DIR "/golden/fixtures/pipe_sd1"
 
@@ -114,12 +114,12 @@ typedef struct session {
 } session;
 
 /* Skips the test where the device is missing. */
-static session open_session(const char *device)
+static session open_session(const char *device, const char *precision)
 {
     gen_error err = {0};
     session s = {0};
-    const gen_status status =
-        gen_context_new(&s.context, &GEN_CONTEXT_PARAMS(.device = device), &err);
+    const gen_status status = gen_context_new(
+        &s.context, &GEN_CONTEXT_PARAMS(.device = device, .precision = precision), &err);
     if (status == GEN_ERROR_DEVICE || status == GEN_ERROR_ARGUMENT) {
         print_message("skipped: %s\n", err.message);
         skip();
@@ -167,7 +167,7 @@ static double psnr(const gen_image *a, const gen_image *b)
 static void steps_transfer_inputs_and_result(void **state)
 {
     (void)state;
-    session cpu = open_session("cpu"), device = open_session("vulkan:llvmpipe");
+    session cpu = open_session("cpu", NULL), device = open_session("vulkan:llvmpipe", NULL);
     gen_image *expected = make(&cpu, 4);
     gen_image_free(make(&device, 2)); /* weights and plans */
     const gen_vulkan_stats before = gen_vulkan_get_stats(device.context->backend);
@@ -198,12 +198,89 @@ static void steps_transfer_inputs_and_result(void **state)
     close_session(&cpu);
 }
 
+/* ---- activations in 16 bits ----------------------------------------------------------------- */
+
+static void picture_in_half(void **state)
+{
+    (void)state;
+    session cpu = open_session("cpu", NULL), device = open_session("vulkan:llvmpipe", "f16");
+    gen_image *expected = make(&cpu, 4), *image = make(&device, 4);
+    EXPECT_BETWEEN(psnr(image, expected), 35.0, INFINITY);
+    assert_int_equal(gen_vulkan_get_stats(device.context->backend).messages, 0);
+    gen_image_free(image);
+    gen_image_free(expected);
+    close_session(&device);
+    close_session(&cpu);
+}
+
+/* The ops a UNet does not have. */
+static void build_others(ops_case *c, const void *arg)
+{
+    (void)arg;
+    ops_weight(c, "norm.weight", GEN_F32, 1.0, 0.5, GEN_DIMS(48));
+    ops_weight(c, "table", GEN_F32, 0.0, 0.7, GEN_DIMS(37, 12));
+    ops_weight(c, "w", GEN_F32, 0.1, 0.02, GEN_DIMS(48));
+    ops_weight(c, "u", GEN_F32, 0.0, 0.5, GEN_DIMS(48));
+    gen_scope root = gen_scope_root(c->weights);
+    gen_tensor *x = ops_strided(c, "x", 5, GEN_DIMS(2, 37, 48));
+    gen_tensor *y = gen_rms_norm(c->g, gen_sub(root, "norm"), x, 1e-5f);
+    y = gen_rope(c->g, y, 4, gen_parameter(c->g, root, "table"));
+    gen_tensor *v = gen_mul(c->g, gen_window(c->g, x, 1, -2, 37), gen_parameter(c->g, root, "u"));
+    y = gen_wkv(c->g, GEN_WKV_SEGMENTED, gen_parameter(c->g, root, "w"),
+                gen_parameter(c->g, root, "u"), y, v);
+    gen_output(c->g, gen_permute(c->g, gen_glu(c->g, GEN_ACT_GELU, y), 3, (const int[]){0, 2, 1}),
+               "y");
+}
+
+static void run_others(gen_backend *backend, float *out)
+{
+    gen_error err = {0};
+    gen_plan *plan = NULL;
+    ops_case c;
+    ops_case_init(&c);
+    EXPECT_OK(
+        gen_plan_new(&plan, ops_record(&c, build_others, NULL), backend, GEN_PLAN_HALF, &err));
+    ops_set_inputs(&c, plan);
+    EXPECT_OK(gen_plan_run(plan, &err));
+    EXPECT_OK(gen_plan_get_output(plan, "y", out, &err));
+    gen_plan_free(plan);
+    gen_weights_drop_prepared(c.weights, backend);
+    backend->fns->close(backend);
+    ops_case_free(&c);
+}
+
+static void other_ops_in_half(void **state)
+{
+    enum { N = 2 * 37 * 24 };
+    static float whole[N], half[N];
+    double error = 0.0, square = 0.0;
+    gen_error err = {0};
+    (void)state;
+    for (int is_half = 0; is_half < 2; is_half++) {
+        gen_backend *backend = NULL;
+        const gen_vulkan_options options = {.device = "llvmpipe", .use_f16 = is_half};
+        const gen_status status = gen_vulkan_open(&backend, &options, &err);
+        if (status) {
+            print_message("skipped: %s\n", err.message);
+            skip();
+        }
+        run_others(backend, is_half ? half : whole);
+    }
+    for (int i = 0; i < N; i++) {
+        error += pow((double)half[i] - (double)whole[i], 2);
+        square += pow((double)whole[i], 2);
+    }
+    EXPECT_BETWEEN(error / square, 1e-12, 1e-4); /* another arithmetic, the same result */
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(conflicts_are_kept_apart),
         cmocka_unit_test(buffers_lie_in_one_piece),
         cmocka_unit_test(steps_transfer_inputs_and_result),
+        cmocka_unit_test(picture_in_half),
+        cmocka_unit_test(other_ops_in_half),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
