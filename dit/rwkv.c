@@ -73,6 +73,16 @@ static void describe(const void *config, gen_network_traits *traits)
         .out_channels = cfg->out_channels,
         .sample_height = cfg->sample_size,
         .sample_width = cfg->sample_size,
+        .patch_height = cfg->patch_size,
+        .patch_width = cfg->patch_size,
+        .has_fixed_size = true, /* a learned position for every token */
+        .num_classes = cfg->num_classes,
+        .null_class = cfg->num_classes,
+        .variance_channels = cfg->out_channels - cfg->in_channels,
+        .guided_channels = 3, /* as the published sampling code */
+        .defaults = {.num_inference_steps = 250,
+                     .guidance_scale = 1.5,
+                     .scheduler = "GaussianDiffusion"},
     };
 }
 

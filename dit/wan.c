@@ -17,7 +17,8 @@ typedef struct wan_config {
     int dim, num_heads, num_layers;
     int patch[2]; /* height, width; one frame deep */
     int freq_dim, text_dim, text_len;
-    int image_dim; /* width of the picture's features; 0: takes none */
+    int image_dim;          /* width of the picture's features; 0: takes none */
+    bool takes_first_frame; /* 2.2: its latents are given, with a time of their own */
     float eps;
 } wan_config;
 
@@ -64,6 +65,8 @@ static gen_status read_common(wan_config *cfg, const wan_keys *keys, const gen_j
     GEN_TRY(gen_json_double(json, "eps", 1e-6, &eps, err));
     GEN_TRY(read_patch(cfg, json, err));
     cfg->eps = (float)eps;
+    cfg->takes_first_frame =
+        cfg->in_channels == 48; /* of single files: only that one has so many */
     if (cfg->dim % cfg->num_heads || cfg->dim / cfg->num_heads % 2)
         return gen_fail(err, json->on_error,
                         "%s: %d heads do not divide a width of %d into pairs of channels",
@@ -118,6 +121,19 @@ static gen_status configure_original(void **config, const gen_json *json, gen_er
     return configure(config, json, read_original, err);
 }
 
+static void read_index(void *config, const gen_json *index)
+{
+    wan_config *cfg = config;
+    gen_json_bool(index, "expand_timesteps", cfg->takes_first_frame, &cfg->takes_first_frame, NULL);
+}
+
+/* Weights of rCM, which take one to four steps, store the patch embedding as a matrix. */
+static const char *scheduler_of(gen_scope w)
+{
+    const gen_weight *patch = gen_scope_find(w, "patch_embedding.weight");
+    return patch && patch->rank == 2 ? "rCM" : NULL;
+}
+
 static void describe(const void *config, gen_network_traits *traits)
 {
     const wan_config *cfg = config;
@@ -130,6 +146,16 @@ static void describe(const void *config, gen_network_traits *traits)
         .context_dim = cfg->text_dim,
         .num_context_tokens = cfg->text_len,
         .image_dim = cfg->image_dim,
+        .takes_first_frame = cfg->takes_first_frame,
+        .defaults = {.num_inference_steps = 50,
+                     .guidance_scale = 5.0,
+                     .scheduler = "UniPCMultistepScheduler",
+                     .flow_shift = 5.0,
+                     .has_whole_times = true,
+                     .width = 832,
+                     .height = 480,
+                     .num_frames = 81,
+                     .frames_per_second = 16.0},
     };
 }
 
@@ -360,7 +386,14 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
     const gen_scope embedder = gen_sub(conditions, "image_embedder");
     const gen_weight *first =
         gen_scope_find(embedder, "norm1.weight"); /* as wide as the features */
-    if (shape->num_image_tokens && first) {
+    if (first && !shape->num_image_tokens) {
+        gen_graph_fail(g, NULL, GEN_ERROR_MODEL,
+                       "%s: this network looks at the first frame through a CLIP image encoder, "
+                       "which gen does not have; image-to-video models of Wan 2.2 do without",
+                       first->file);
+        return;
+    }
+    if (first) {
         gen_tensor *image = gen_input(g, "encoder_hidden_states_image", GEN_F32,
                                       GEN_DIMS(N, shape->num_image_tokens, first->dims[0]));
         m.image = embed_image(g, embedder, image);
@@ -384,7 +417,9 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 const gen_network_class gen_wan_network = {
     .class_name = "WanTransformer3DModel",
     .configure = configure_diffusers,
+    .read_index = read_index,
     .describe = describe,
+    .scheduler_of = scheduler_of,
     .record = record,
 };
 
@@ -392,6 +427,8 @@ const gen_network_class gen_wan_network = {
 const gen_network_class gen_wan_original_network = {
     .class_name = "WanModel",
     .configure = configure_original,
+    .read_index = read_index,
     .describe = describe,
+    .scheduler_of = scheduler_of,
     .record = record,
 };

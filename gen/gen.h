@@ -302,12 +302,16 @@ typedef struct gen_model_params {
     size_t struct_size;    /* set by GEN_MODEL_PARAMS() */
     const char *path;      /* a diffusers directory or a .safetensors file; NULL: the small
                               model that comes with gen */
+    const char *base;      /* the model whose autoencoder, text encoder and settings are taken
+                              where `path` has none; NULL: none */
     const char *vae;       /* another autoencoder, file or directory; NULL: the model's */
     const char *tokenizer; /* folder with the vocabulary of the text encoder (CLIP, SentencePiece);
                               NULL: the model's, else one of CLIP is looked for
                               where other programs keep it */
     int strict;            /* not 0: tensors nobody uses are an error, not a warning */
     const char *t5;        /* a T5 or umT5 text encoder, file or directory; NULL: the model's */
+    int for_editing;       /* not 0: to change pictures or clips; a flow network without settings
+                              of its own is then a bridge (ViBT) */
 } gen_model_params;
 #define GEN_MODEL_PARAMS(...)                                                                      \
     ((gen_model_params){.struct_size = sizeof(gen_model_params), __VA_ARGS__})
@@ -327,6 +331,12 @@ typedef struct gen_model_info {
     const char *prediction_type; /* "epsilon", "v_prediction", "flow_prediction" ... */
     int default_width, default_height, default_steps;
     double default_guidance_scale;
+    int default_frames;       /* of a clip; 0: makes pictures only */
+    double frames_per_second; /* of its clips */
+    bool changes_pictures;    /* a bridge: needs `source` */
+    bool takes_first_frame;
+    int size_step;           /* width and height are multiples of this */
+    int frame_step;          /* frames are 1 more than a multiple of this */
     uint64_t num_parameters; /* of all components */
     uint64_t num_bytes;      /* of all weights as stored */
     bool takes_prompt;       /* draws what a text says; else the classes below, or by itself */
@@ -422,6 +432,15 @@ struct gen_generate_params {
     /* As A1111: the starting noise of another size, pixels, in the middle of this picture's. */
     int seed_resize_width, seed_resize_height;
     int64_t noise_seed_delta; /* noise of the steps follows seed + this, if it is not 0 */
+
+    /* Models of clips: frames, 1 more than a multiple of the autoencoder's 4 (0: the model's own,
+     * 1: a picture), and the picture a clip begins with, for models that take one, or NULL. */
+    int num_frames;
+    const gen_image *first_frame;
+
+    /* Bridges, which change a picture or a clip: its frames, of the size of the result. */
+    const gen_image *const *source;
+    int num_source;
 };
 #define GEN_GENERATE_PARAMS(...)                                                                   \
     ((gen_generate_params){.struct_size = sizeof(gen_generate_params), __VA_ARGS__})
@@ -443,6 +462,16 @@ typedef struct gen_generate_stats {
 GEN_API gen_status gen_generate(gen_image **out, gen_model *model,
                                 const gen_generate_params *params, gen_generate_stats *stats,
                                 gen_error *err);
+
+/* Receives frame `index` of num_frames, in order; the picture is borrowed.  A status other than OK
+ * ends the work and is returned. */
+typedef gen_status (*gen_frame_fn)(void *user, const gen_image *frame, int index, int num_frames,
+                                   gen_error *err);
+/* Makes one clip, or one picture, which is a clip of one frame.  Errors: those of gen_generate()
+ * and of `receive`. */
+GEN_API gen_status gen_generate_clip(gen_model *model, const gen_generate_params *params,
+                                     gen_frame_fn receive, void *user, gen_generate_stats *stats,
+                                     gen_error *err);
 
 /* What gen_generate() would need. */
 typedef struct gen_estimate_phase {

@@ -77,6 +77,14 @@ gen_status gen_vae_config_read(gen_vae_config *out, const gen_json *json, gen_er
     return GEN_OK;
 }
 
+const char *gen_vae_class_name(const gen_vae_config *cfg)
+{
+    static const char *const names[] = {[GEN_VAE_KL] = "AutoencoderKL",
+                                        [GEN_VAE_TINY] = "AutoencoderTiny",
+                                        [GEN_VAE_WAN] = "AutoencoderKLWan"};
+    return names[cfg->kind];
+}
+
 int64_t gen_vae_factor(const gen_vae_config *cfg)
 {
     return ((int64_t)1 << (cfg->num_stages - 1)) * (cfg->patch_size ? cfg->patch_size : 1);

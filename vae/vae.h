@@ -69,6 +69,9 @@ gen_status gen_vae_config_from_taesd(gen_vae_config *out, const gen_weights *wei
  * AutoencoderTiny; `file` has to live as long.  Errors: MODEL; MEMORY. */
 gen_status gen_vae_add_taesd(gen_weights *into, gen_weights *file, bool is_encoder, gen_error *err);
 
+/* "AutoencoderKL", ... */
+const char *gen_vae_class_name(const gen_vae_config *cfg);
+
 int64_t gen_vae_factor(const gen_vae_config *cfg);
 /* Frames of a clip for each frame of latents after the first; 1 for autoencoders of pictures. */
 int64_t gen_vae_time_factor(const gen_vae_config *cfg);

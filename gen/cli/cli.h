@@ -117,10 +117,11 @@ void cli_suggest_method(gen_error *err);
 
 /* ---- settings and options (options.c) -------------------------------------------------------- */
 
+enum { CLI_MAX_OPTIONS = 96 };
 typedef struct cli_settings {
     const char *prompt, *negative_prompt, *class_label;
-    const char *model, *vae, *t5, *tokenizer;
-    const char *output, *format;
+    const char *model, *base, *vae, *t5, *tokenizer;
+    const char *input, *output, *format;
     const char *sampler, *scheduler, *rng;
     const char *precision, *gemm, *device, *progress;
     const char *guidance, *prediction;
@@ -128,6 +129,8 @@ typedef struct cli_settings {
     int width, height, steps, batch_count, threads, clip_skip, quality;
     int zero_init; /* less than 0: not given */
     double eta;    /* less than 0: not given */
+    int frames;
+    double fps;
     double cfg, s_noise, s_churn, s_tmin, s_tmax, shift;
     double guidance_rescale, apg_momentum, apg_norm, apg_parallel;
     double variation_strength, guidance_skip_last;
@@ -144,7 +147,7 @@ typedef struct cli_settings {
     bool help, help_all, version;
     const char **words; /* what is no option, in order */
     int num_words;
-    uint64_t given; /* bit i: option i stood on the command line */
+    bool given[CLI_MAX_OPTIONS]; /* option i stood on the command line */
 } cli_settings;
 
 enum {
@@ -154,7 +157,9 @@ enum {
     CLI_FOR_PLOT = 8,
     CLI_FOR_DEVICES = 16,
     CLI_FOR_BENCH = 32,
-    CLI_FOR_ALL = 63
+    CLI_FOR_EDIT = 64,
+    CLI_FOR_MAKING = CLI_FOR_IMAGE | CLI_FOR_EDIT,
+    CLI_FOR_ALL = 127
 };
 
 typedef enum cli_type {
@@ -260,6 +265,7 @@ int cli_signals_pending(void); /* the signal's number, or 0 */
 /* ---- commands -------------------------------------------------------------------------------- */
 
 int cli_image(const cli_settings *settings, cli_reporter *r);
+int cli_edit(const cli_settings *settings, cli_reporter *r);
 int cli_info(const cli_settings *settings, cli_reporter *r);
 int cli_bench(const cli_settings *settings, cli_reporter *r);
 int cli_devices(const cli_settings *settings, cli_reporter *r);

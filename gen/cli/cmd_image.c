@@ -3,31 +3,14 @@
  * Everything that can be refused is refused before the first step: usage, model, settings, memory,
  * the place the picture will go to.  Then the pictures are made one after the other with one model.
  */
-#include "gen/cli/cli.h"
+#include "gen/cli/image_run.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_PATH = 4096, MAX_PROMPT_FILE = 1 << 20 };
-
-typedef struct image_run {
-    const cli_settings *settings;
-    cli_reporter *reporter;
-    gen_context *context;
-    gen_model *model;
-    gen_generate_params params; /* resolved but for the seed */
-    char *prompt, *negative_prompt;
-    char *pattern; /* of the output names */
-    bool is_to_stdout;
-    uint64_t num_pictures, random_seed, random_variation;
-    uint64_t num_failed;
-    bool was_reopened; /* the device, after it was lost */
-    char sha256[65];   /* "" when unknown */
-    bool is_hashed;
-    cli_progress progress;
-} image_run;
+enum { MAX_PROMPT_FILE = 1 << 20 };
 
 /* ---- prompts
  * -------------------------------------------------------------------------------------- */
@@ -104,6 +87,8 @@ static gen_status read_prompts(image_run *run, gen_error *err)
         return cli_hint(err, "quote a prompt of several words");
     }
     const bool has_prompt = s->prompt || s->num_words > 0;
+    if (!has_prompt && run->is_edit)
+        return (run->prompt = strdup("")) ? GEN_OK : no_memory(err);
     if (!has_prompt && !s->class_label && !s->model) { /* a model knows whether it needs one */
         cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt");
         return cli_hint(err,
@@ -194,7 +179,10 @@ static gen_status choose_pattern(image_run *run, gen_error *err)
 {
     const cli_settings *s = run->settings;
     const bool has_several = run->num_pictures > 1;
-    const char *file = has_several ? "{prompt:40}-{seed}{ext}" : "{prompt:40}{ext}";
+    const char *file = run->is_edit
+                           ? has_several ? "{stem}-edited-{seed}{ext}" : "{stem}-edited{ext}"
+                       : has_several ? "{prompt:40}-{seed}{ext}"
+                                     : "{prompt:40}{ext}";
     const char *output = s->output ? s->output : "";
     const size_t n = strlen(output);
     char *pattern = NULL;
@@ -231,7 +219,8 @@ static gen_status name_picture(char **out, const image_run *run, uint64_t i, gen
     snprintf(extension, sizeof extension, ".%s",
              run->settings->format ? run->settings->format : "png");
     const gen_output_fields fields =
-        GEN_OUTPUT_FIELDS(.prompt = run->prompt ? run->prompt : p->class_label,
+        GEN_OUTPUT_FIELDS(.input = run->is_edit ? run->settings->input : NULL,
+                          .prompt = run->prompt ? run->prompt : p->class_label,
                           .model = gen_model_get_info(run->model)->name, .extension = extension,
                           .seed = seed_of(run, i), .index = (int64_t)i + 1, .width = p->width,
                           .height = p->height);
@@ -241,13 +230,8 @@ static gen_status name_picture(char **out, const image_run *run, uint64_t i, gen
 /* ---- one picture
  * ----------------------------------------------------------------------------------- */
 
-/* The two texts stored in the file. */
-typedef struct record_texts {
-    char *parameters, *json;
-} record_texts;
-
-static gen_status make_record(record_texts *out, const image_run *run, const gen_generate_params *p,
-                              gen_error *err)
+static gen_status make_record(cli_record_texts *out, const image_run *run,
+                              const gen_generate_params *p, gen_error *err)
 {
     const cli_settings *s = run->settings;
     const char *vae = s->vae ? strrchr(s->vae, '/') : NULL;
@@ -267,7 +251,7 @@ static gen_status make_record(record_texts *out, const image_run *run, const gen
 }
 
 static gen_status save(const image_run *run, const gen_image *image, const char *path,
-                       const record_texts *texts, char *saved, gen_error *err)
+                       const cli_record_texts *texts, char *saved, gen_error *err)
 {
     const cli_settings *s = run->settings;
     const gen_text stored[] = {{"parameters", texts->parameters}, {"gen", texts->json}};
@@ -276,7 +260,7 @@ static gen_status save(const image_run *run, const gen_image *image, const char 
                               .if_exists = s->overwrite ? GEN_REPLACE : GEN_KEEP_BOTH,
                               .texts = s->no_metadata ? NULL : stored,
                               .num_texts = s->no_metadata ? 0 : 2, .saved_path = saved,
-                              .saved_path_size = MAX_PATH);
+                              .saved_path_size = CLI_MAX_PATH);
     cli_signals_saving(true);
     const gen_status status = gen_image_save(image, path, &params, err);
     cli_signals_saving(false);
@@ -284,7 +268,7 @@ static gen_status save(const image_run *run, const gen_image *image, const char 
 }
 
 static void print_result(const image_run *run, const char *saved, uint64_t seed,
-                         const record_texts *texts, const gen_generate_stats *stats)
+                         const cli_record_texts *texts, const gen_generate_stats *stats)
 {
     if (run->is_to_stdout)
         return;
@@ -305,7 +289,7 @@ static void say_result(const image_run *run, const char *path, const char *saved
                        const gen_generate_params *p, const gen_generate_stats *stats)
 {
     cli_reporter *r = run->reporter;
-    if (!run->is_to_stdout && strcmp(path, saved) != 0)
+    if (!run->is_to_stdout && strcmp(path, saved) != 0 && !strstr(path, "{frame"))
         cli_report(r, GEN_LOG_NOTE, "%s exists; wrote %s (-y replaces)", path, saved);
     const double total = stats->load_seconds + stats->encode_seconds +
                          stats->num_steps * stats->step_seconds + stats->decode_seconds;
@@ -333,11 +317,11 @@ static void hash_model(image_run *run)
 static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
 {
     const uint64_t seed = seed_of(run, i);
-    char saved[MAX_PATH] = "";
+    char saved[CLI_MAX_PATH] = "";
     char *path = NULL;
     gen_image *image = NULL;
     gen_generate_stats stats = {0};
-    record_texts texts = {0};
+    cli_record_texts texts = {0};
     gen_generate_params params = run->params;
     params.seed = seed;
     params.variation_seed = variation_seed_of(run, i);
@@ -345,14 +329,22 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
     if (status)
         return status;
     cli_progress_start(&run->progress, (int)i + 1, path, seed);
-    status = gen_generate(&image, run->model, &params, &stats, err);
-    cli_progress_end(&run->progress);
-    if (!status) {
+    if (cli_makes_clip(run)) { /* its frames are written as they come */
         hash_model(run);
         status = make_record(&texts, run, &params, err);
+        if (!status)
+            status = cli_clip_make(run, &params, path, &texts, saved, &stats, err);
+        cli_progress_end(&run->progress);
+    } else {
+        status = gen_generate(&image, run->model, &params, &stats, err);
+        cli_progress_end(&run->progress);
+        if (!status) {
+            hash_model(run);
+            status = make_record(&texts, run, &params, err);
+        }
+        if (!status)
+            status = save(run, image, path, &texts, saved, err);
     }
-    if (!status)
-        status = save(run, image, path, &texts, saved, err);
     if (!status) {
         say_result(run, path, saved, &params, &stats);
         print_result(run, saved, seed, &texts, &stats);
@@ -376,10 +368,14 @@ static void print_plan(const image_run *run, const gen_estimate *e)
     cli_format_bytes(a, sizeof a, m->num_bytes);
     printf("model     %s: %s, %s, %.1f M parameters, %s\n", m->name, m->network, m->vae,
            (double)m->num_parameters * 1e-6, a);
-    printf("picture   %dx%d, %d steps, cfg %g, %s%s%s, rng %s, %llu picture%s\n", p->width,
-           p->height, p->num_inference_steps, p->guidance_scale, p->sampler,
-           p->scheduler ? ", " : "", p->scheduler ? p->scheduler : "", p->rng,
-           (unsigned long long)run->num_pictures, run->num_pictures > 1 ? "s" : "");
+    char size[48];
+    snprintf(size, sizeof size, cli_makes_clip(run) ? "%dx%d, %d frames" : "%dx%d", p->width,
+             p->height, p->num_frames);
+    printf("%-9s %s, %d steps, cfg %g, %s%s%s, rng %s, %llu picture%s\n",
+           cli_makes_clip(run) ? "clip" : "picture", size, p->num_inference_steps,
+           p->guidance_scale, p->sampler, p->scheduler ? ", " : "",
+           p->scheduler ? p->scheduler : "", p->rng, (unsigned long long)run->num_pictures,
+           run->num_pictures > 1 ? "s" : "");
     printf("backend   %s\n\n", gen_context_backend(run->context));
     printf("%-9s %9s %9s %11s %9s %9s %8s %9s %6s\n", "phase", "weights", "repacked", "activations",
            "scratch", "peak", "GFLOP", "seconds", "tiles");
@@ -397,7 +393,12 @@ static void print_plan(const image_run *run, const gen_estimate *e)
     cli_format_bytes(a, sizeof a, e->peak_bytes);
     cli_format_bytes(b, sizeof b, e->mem_limit);
     printf("\npeak      %s of %s\n", a, b);
-    printf("time      about %.1f s a picture (a guess)\n", e->seconds);
+    if (e->seconds < 3600)
+        printf("time      about %.1f s a %s (a guess)\n", e->seconds,
+               cli_makes_clip(run) ? "clip" : "picture");
+    else
+        printf("time      about %.1f hours a %s (a guess)\n", e->seconds / 3600,
+               cli_makes_clip(run) ? "clip" : "picture");
 }
 
 static void print_plan_json(const image_run *run, const gen_estimate *e)
@@ -498,7 +499,11 @@ static gen_status resolve(image_run *run, gen_error *err)
                             .clip_skip = s->clip_skip, .progress = cli_progress_update,
                             .progress_user = &run->progress);
     set_sampling(&run->params, s);
-    const gen_status status = gen_resolve(&run->params, run->model, err);
+    run->params.num_frames = s->frames;
+    gen_status status = cli_clip_inputs(run, err);
+    if (status)
+        return status;
+    status = gen_resolve(&run->params, run->model, err);
     if (status == GEN_ERROR_ARGUMENT)
         cli_suggest_method(err);
     return status;
@@ -511,8 +516,10 @@ static gen_status open_model(image_run *run, gen_error *err)
         GEN_CONTEXT_PARAMS(.num_threads = s->threads, .mem_limit = s->mem_limit, .gemm = s->gemm,
                            .precision = s->precision, .device = s->device ? s->device : "auto",
                            .log = cli_log, .log_user = run->reporter);
-    const gen_model_params model = GEN_MODEL_PARAMS(.path = s->model, .vae = s->vae, .t5 = s->t5,
-                                                    .tokenizer = s->tokenizer, .strict = s->strict);
+    const gen_model_params model =
+        GEN_MODEL_PARAMS(.path = s->model, .base = s->base, .vae = s->vae, .t5 = s->t5,
+                         .tokenizer = s->tokenizer, .strict = s->strict,
+                         .for_editing = run->is_edit);
     const gen_status status = gen_context_new(&run->context, &context, err);
     if (status)
         return status;
@@ -526,7 +533,9 @@ static gen_status check_output(const image_run *run, gen_error *err)
     const cli_settings *s = run->settings;
     char *path = NULL;
     gen_status status = name_picture(&path, run, 0, err);
-    if (!status && !s->dry_run)
+    if (!status && !s->dry_run && cli_makes_clip(run))
+        status = cli_clip_check(run, path, err);
+    else if (!status && !s->dry_run)
         status = gen_image_save_check(
             path,
             &GEN_IMAGE_SAVE_PARAMS(.format = s->format, .quality = s->quality,
@@ -592,15 +601,16 @@ static gen_status make_pictures(image_run *run, gen_error *err)
     return GEN_OK;
 }
 
-int cli_image(const cli_settings *settings, cli_reporter *r)
+int cli_run(const cli_settings *settings, cli_reporter *r, bool is_edit)
 {
     gen_error err = {0};
-    image_run run = {.settings = settings, .reporter = r};
+    image_run run = {.settings = settings, .reporter = r, .is_edit = is_edit};
     gen_status status = prepare(&run, &err);
     if (!status)
         status = settings->dry_run ? show_plan(&run, &err) : make_pictures(&run, &err);
     if (status)
         cli_report_error(r, &err);
+    cli_clip_free(&run);
     gen_model_free(run.model);
     gen_context_free(run.context);
     free(run.pattern);
@@ -611,4 +621,9 @@ int cli_image(const cli_settings *settings, cli_reporter *r)
            : status         ? cli_exit_code(status)
            : run.num_failed ? EXIT_SOME
                             : EXIT_DONE;
+}
+
+int cli_image(const cli_settings *settings, cli_reporter *r)
+{
+    return cli_run(settings, r, false);
 }

@@ -81,6 +81,8 @@ static void topic_output(FILE *f)
           "  out/          a folder; the file is named after the prompt\n"
           "  'out/{i:04}-{seed}.png'   a template; missing folders are made\n"
           "  -             standard output\n\n"
+          "Clips: cat.apng or cat.png is one animated PNG, 'out/{frame:05}.png' a picture of\n"
+          "every frame.\n\n"
           "Template fields:\n"
           "  {seed}  {i} number of the picture, from 1  {i:04} with zeros  %04d the same\n"
           "  {prompt} {prompt:40}  the prompt's words joined by '-', at most 40 characters\n"

@@ -7,6 +7,7 @@
 static const cli_command commands[] = {
     {"image", CLI_FOR_IMAGE, "gen [image] [options] PROMPT...", "makes pictures from text",
      cli_image},
+    {"edit", CLI_FOR_EDIT, "gen edit -i PICTURE [PROMPT]", "changes pictures and clips", cli_edit},
     {"info", CLI_FOR_INFO, "gen info MODEL|PICTURE...", "what it is, how it was made", cli_info},
     {"plot", CLI_FOR_PLOT, "gen plot schedule|trajectory", "draws samplers and schedules",
      cli_plot},

@@ -6,7 +6,8 @@
  * Inputs of a recorded network, by name (those its traits ask for):
  *     "sample" [N,H,W,in_channels]            latents, scaled as the network expects; of a clip
  *                                             [N,F,H,W,in_channels]
- *     "timestep" [N], or [N*num_times]: each is for as many tokens of its sample
+ *     "timestep" [N], or [N*num_times]: each is for as many tokens of its sample, of a clip for a
+ *                                             frame
  *     "encoder_hidden_states" [N,T,context_dim]
  *     "encoder_attention_mask" [N,T]          1 for a token, 0 for padding
  *     "reference.0" .. [N,h,w,in_channels]    latents of pictures to follow, of any size
@@ -37,6 +38,11 @@ typedef struct gen_network_defaults {
     int num_inference_steps;
     double guidance_scale;
     const char *scheduler; /* class of the settings where there is no scheduler_config.json */
+    double flow_shift;     /* then: of a flow's times; 0: not a flow by itself */
+    bool has_whole_times;  /* then: it is told whole numbers */
+    int width, height;     /* pixels */
+    int num_frames;        /* of a clip */
+    double frames_per_second;
 } gen_network_defaults;
 
 typedef struct gen_network_traits {
@@ -50,6 +56,7 @@ typedef struct gen_network_traits {
     int num_time_ids;                /* micro-conditions beside it */
     int guidance_dim;                /* width of the guidance embedding; 0: none */
     bool is_video;                   /* samples are clips */
+    bool takes_first_frame;          /* a clip's first latents may be given: their time is 0 */
     int patch_height, patch_width;   /* latents are whole patches; 0: any size */
     bool has_fixed_size;             /* knows its own size only */
     int num_context_tokens;          /* texts are padded with zeros to this length; 0: not */
@@ -91,6 +98,9 @@ typedef struct gen_network_class {
     /* Takes what model_index.json says of the network into the configuration.  NULL: nothing. */
     void (*read_index)(void *config, const gen_json *index);
     void (*describe)(const void *config, gen_network_traits *traits);
+    /* The class of settings that the weights themselves tell, whatever files say; NULL: none, or no
+     * function. */
+    const char *(*scheduler_of)(gen_scope w);
     /* Fills the num_time_ids micro-conditions for a picture of so many pixels, beside the prompt or
      * the negative prompt.  NULL: has none. */
     void (*fill_time_ids)(const void *config, int width, int height, bool is_negative,

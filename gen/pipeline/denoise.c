@@ -96,7 +96,8 @@ gen_network_shape gen_denoise_group_shape(const gen_denoise_group *g, int count)
                                .height = g->height,
                                .width = g->width,
                                .num_tokens = g->num_tokens,
-                               .num_frames = g->num_frames};
+                               .num_frames = g->num_frames,
+                               .num_times = g->first_frame ? g->num_frames : 0};
 }
 
 void gen_embed_guidance(float *out, double guidance_scale, int dim)
@@ -181,19 +182,22 @@ static void fill_sample(const gen_denoise_group *g, const float *x, double scale
         if (D)
             memcpy(out + i * (C + D) + C, g->beside + i * D, D * sizeof *out);
     }
+    if (g->first_frame)
+        memcpy(out, g->first_frame, (size_t)(g->height * g->width) * C * sizeof *out);
 }
 
 static gen_status set_inputs(gen_denoise_group *g, gen_plan *plan, const float *x, double scale,
                              double time, const int *members, int count, gen_error *err)
 {
     const size_t n = num_positions(g) * (size_t)g->network->traits.in_channels;
-    double times[GEN_MAX_CONDITIONS];
+    const int64_t num_times = g->first_frame ? g->num_frames : 1;
     for (int i = 0; i < count; i++) {
         fill_sample(g, x, scale, g->batch + (size_t)i * n);
-        times[i] = time;
+        for (int64_t f = 0; f < num_times; f++)
+            g->times[i * num_times + f] = g->first_frame && f == 0 ? 0 : time;
     }
     GEN_TRY(gen_plan_set(plan, "sample", g->batch, err));
-    GEN_TRY(gen_plan_set_double(plan, "timestep", times, err));
+    GEN_TRY(gen_plan_set_double(plan, "timestep", g->times, err));
     return set_conditions(g, plan, members, count, err);
 }
 
@@ -296,7 +300,9 @@ gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
     each = larger(each, (size_t)t->pooled_dim + (size_t)t->num_time_ids + (size_t)t->guidance_dim);
     g->batch_size = each * (size_t)g->num_conditions;
     g->batch = gen_malloc(g->batch_size * sizeof *g->batch);
-    if (!g->batch)
+    g->times =
+        gen_malloc((size_t)g->num_conditions * (size_t)(g->num_frames + 1) * sizeof *g->times);
+    if (!g->batch || !g->times)
         return gen_no_memory(err, "denoiser", g->batch_size * sizeof *g->batch);
     g->group = (gen_denoiser_group){g, run};
     for (int i = 0; i < g->num_conditions; i++) {
@@ -313,5 +319,7 @@ gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
 void gen_denoise_group_clear(gen_denoise_group *g)
 {
     gen_free(g->batch);
+    gen_free(g->times);
     g->batch = NULL;
+    g->times = NULL;
 }

@@ -64,6 +64,9 @@ typedef struct gen_denoise_group {
     /* [num_frames, height, width, in_channels - latent channels] behind those of the latents;
      * for networks that take more than they give. */
     const float *beside;
+    /* [height, width, latent channels]: the first frame of a clip, which the network sees with time
+     * 0 whatever x says; NULL: none. */
+    const float *first_frame;
     float *variance; /* receives what the network says of it for conditions[0]; NULL: dropped */
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];
@@ -77,7 +80,8 @@ typedef struct gen_denoise_group {
     gen_status (*on_failure)(void *self, gen_status status, gen_error *err);
     void *on_failure_self;
 
-    float *batch; /* scratch for inputs and outputs */
+    float *batch;  /* scratch for inputs and outputs */
+    double *times; /* [num_conditions, num_frames] */
     size_t batch_size;
     gen_denoiser_group group;
     gen_denoiser members[GEN_MAX_CONDITIONS];

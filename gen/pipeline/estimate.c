@@ -100,7 +100,8 @@ static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, cons
     const gen_network_shape shape = {.batch = s->is_guided ? 2 : 1,
                                      .height = s->height,
                                      .width = s->width,
-                                     .num_tokens = num_tokens};
+                                     .num_tokens = num_tokens,
+                                     .num_frames = s->num_frames};
     gen_plan *plan;
     int num_calls;
     phase->name = "denoise";
@@ -108,6 +109,41 @@ static gen_status estimate_denoise(gen_estimate_phase *phase, gen_model *m, cons
     GEN_TRY(gen_network_dry_plan(&plan, &m->network, &shape, err));
     add_plan(phase, gen_plan_get_stats(plan), num_calls);
     gen_plan_free(plan);
+    return GEN_OK;
+}
+
+/* A clip is decoded (and what it starts from encoded) in whole frames, or in the largest tiles that
+ * fit. */
+static gen_status estimate_clip(gen_estimate_phase *phase, int64_t *tile, gen_model *m,
+                                const gen_sampling *s, const gen_generate_params *p,
+                                uint64_t resident, gen_error *err)
+{
+    static const int64_t tiles[] = {0, 64, 48, 32, 24, 16};
+    const uint64_t limit = m->context->mem_limit;
+    phase->name = "decode";
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        gen_vae_needs needs, encoder = {0};
+        if (tiles[i] >= s->height && tiles[i] >= s->width)
+            continue;
+        GEN_TRY(gen_clip_vae_measure(m->clip_vae, true, s->num_frames, s->height, s->width,
+                                     tiles[i], &needs, err));
+        if (p->num_source || p->first_frame)
+            GEN_TRY(gen_clip_vae_measure(m->clip_vae, false, s->num_frames, s->height, s->width,
+                                         tiles[i], &encoder, err));
+        *tile = tiles[i];
+        phase->weight_bytes = needs.weights - needs.transformed + encoder.weights;
+        phase->transformed_bytes = needs.transformed;
+        phase->activation_bytes = (needs.arena > encoder.arena ? needs.arena : encoder.arena) +
+                                  (needs.host > encoder.host ? needs.host : encoder.host);
+        phase->scratch_bytes = needs.scratch > encoder.scratch ? needs.scratch : encoder.scratch;
+        phase->flops = needs.flops + encoder.flops;
+        phase->num_tiles = 1;
+        if (tiles[i])
+            phase->num_tiles = (int)(((s->height + tiles[i] - 1) / tiles[i]) *
+                                     ((s->width + tiles[i] - 1) / tiles[i]));
+        if (resident + phase->activation_bytes + phase->scratch_bytes <= limit)
+            break;
+    }
     return GEN_OK;
 }
 
@@ -193,15 +229,19 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
     for (int attempt = 0; attempt < 2; attempt++) {
         gen_estimate_phase *decoder = &e->phases[2];
         out->keeps_weights = attempt == 0;
-        gen_vae_needs whole;
-        GEN_TRY(gen_vae_measure_decode(m->vae, s->height, s->width, 0, &whole, err));
+        gen_vae_needs whole = {0};
+        if (!s->num_frames)
+            GEN_TRY(gen_vae_measure_decode(m->vae, s->height, s->width, 0, &whole, err));
         const uint64_t vae = whole.weights - whole.transformed;
         const bool keeps_encoder = !m->text_class || !m->text_class->is_transient;
         const uint64_t encoder = keeps_encoder ? weights_of(&e->phases[0]) : 0;
         const uint64_t others = out->keeps_weights ? encoder + weights_of(&e->phases[1]) : 0;
         *decoder = (gen_estimate_phase){0};
-        const gen_status status = estimate_decode(decoder, &out->band_rows, m, s, p,
-                                                  PROGRAM_BYTES + others + vae, &e->phases[1], err);
+        const gen_status status =
+            s->num_frames
+                ? estimate_clip(decoder, &out->clip_tile, m, s, p, PROGRAM_BYTES + others, err)
+                : estimate_decode(decoder, &out->band_rows, m, s, p, PROGRAM_BYTES + others + vae,
+                                  &e->phases[1], err);
         if (status && status != GEN_ERROR_MEMORY)
             return status;
         add_peaks(e, out->keeps_weights, keeps_encoder);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "gen/pipeline/clip.h"
+
 static double now(void)
 {
     struct timespec t;
@@ -20,8 +22,12 @@ typedef struct job {
     gen_sampling sampling;
     size_t n; /* floats in the latents */
     int channels;
-    float *x, *noise; /* [h,w,C] */
-    float *variance;  /* the same, or NULL */
+    float *x, *noise;     /* [h,w,C], of a clip [f,h,w,C] */
+    float *beside;        /* channels beside the latents, or NULL */
+    float *first_frame;   /* [h,w,C], or NULL */
+    gen_frame_fn receive; /* of the frames of a clip */
+    void *receive_user;
+    float *variance; /* the same, or NULL */
     gen_rng rng;
     gen_channel_noise source;
     gen_schedule *schedule;
@@ -179,6 +185,62 @@ done:
     return status;
 }
 
+/* A bridge: the latents of what is to be changed. */
+static gen_status start_from_source(job *j, gen_error *err)
+{
+    const gen_generate_params *p = &j->params;
+    const gen_clip_frames frames = {p->source, p->num_source, p->num_frames, p->width, p->height};
+    gen_status status = GEN_OK;
+    if (j->sampling.num_frames) {
+        status = gen_clip_encode(j->model, &frames, j->memory.clip_tile, j->x, err);
+    } else {
+        const size_t n = (size_t)p->width * (size_t)p->height * 3;
+        float *pixels = gen_malloc(n * sizeof *pixels);
+        if (!pixels)
+            return gen_no_memory(err, "picture", n * sizeof *pixels);
+        gen_clip_pixels(pixels, p->source[0]);
+        status = gen_vae_encode(j->model->vae, pixels, 1, p->height, p->width, NULL, j->x, err);
+        gen_free(pixels);
+    }
+    trace_value(j, "start_latents", 0, j->x, j->n);
+    return status;
+}
+
+/* A clip that begins with a picture.  Networks that take it as their first latents get them; those
+ * with channels beside the latents get there, for each frame, whether its pixels are known and the
+ * latents of the picture followed by grey. */
+static gen_status encode_first_frame(job *j, gen_error *err)
+{
+    const gen_network_traits *t = &j->model->network.traits;
+    const gen_generate_params *p = &j->params;
+    const size_t area = (size_t)(j->sampling.height * j->sampling.width), C = (size_t)j->channels;
+    const size_t frames = (size_t)j->sampling.num_frames;
+    const size_t extra = (size_t)t->in_channels - C;
+    gen_clip_frames given = {&p->first_frame, 1, p->num_frames, p->width, p->height};
+    if (t->takes_first_frame) {
+        if (!(j->first_frame = gen_malloc(area * C * sizeof(float))))
+            return gen_no_memory(err, "frames", area * C * sizeof(float));
+        given.num_frames = 1;
+        return gen_clip_encode(j->model, &given, j->memory.clip_tile, j->first_frame, err);
+    }
+    if (extra < C)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: %d channels beside the latents, expected at least %d", j->model->path,
+                        (int)extra, (int)C);
+    float *latents = gen_malloc(j->n * sizeof *latents);
+    j->beside = gen_calloc(frames * area * extra, sizeof *j->beside);
+    gen_status status = latents && j->beside
+                            ? gen_clip_encode(j->model, &given, j->memory.clip_tile, latents, err)
+                            : gen_no_memory(err, "frames", j->n * sizeof *latents);
+    for (size_t i = 0; i < frames * area && !status; i++) {
+        for (size_t c = 0; c < extra - C; c++)
+            j->beside[i * extra + c] = i < area ? 1.0f : 0.0f;
+        memcpy(j->beside + i * extra + extra - C, latents + i * C, C * sizeof *latents);
+    }
+    gen_free(latents);
+    return status;
+}
+
 static gen_status start_from_noise(job *j, gen_error *err)
 {
     const gen_noise_source source = gen_channel_noise_source(&j->source);
@@ -195,6 +257,8 @@ static gen_status prepare_latents(job *j, gen_error *err)
     const gen_generate_params *p = &j->params;
     j->channels = gen_network_latent_channels(&j->model->network.traits);
     j->n = (size_t)(j->sampling.height * j->sampling.width) * (size_t)j->channels;
+    if (j->sampling.num_frames)
+        j->n *= (size_t)j->sampling.num_frames;
     j->x = gen_malloc(j->n * sizeof *j->x);
     j->noise = gen_malloc(j->n * sizeof *j->noise);
     if (j->model->network.traits.variance_channels == j->channels)
@@ -206,10 +270,14 @@ static gen_status prepare_latents(job *j, gen_error *err)
     j->rng.cuda_threads = j->sampling.cuda_threads;
     GEN_TRY(gen_channel_noise_init(&j->source, &j->rng, j->channels, j->n, err));
     GEN_TRY(gen_sampling_schedule(&j->schedule, &j->sampling, p, err));
+    if (p->num_source)
+        return start_from_source(j, err);
     if (p->init_image || (j->trace && j->trace->init_pixels))
         GEN_TRY(start_from_image(j, err));
     else
         GEN_TRY(start_from_noise(j, err));
+    if (p->first_frame)
+        GEN_TRY(encode_first_frame(j, err));
     if (p->noise_seed_delta) {
         gen_rng_init(&j->rng, j->sampling.rng, p->seed + (uint64_t)p->noise_seed_delta);
         j->rng.cuda_threads = j->sampling.cuda_threads;
@@ -253,6 +321,9 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     g->plans = &j->model->plans;
     g->height = j->sampling.height;
     g->width = j->sampling.width;
+    g->num_frames = j->sampling.num_frames;
+    g->beside = j->beside;
+    g->first_frame = j->first_frame;
     g->num_conditions = j->sampling.is_guided ? 2 : 1;
     g->guidance_scale = j->params.guidance_scale;
     g->poll = poll;
@@ -298,6 +369,9 @@ static gen_status run_steps(job *j, gen_error *err)
         .on_step_self = j,
     };
     GEN_TRY(gen_solve(j->sampling.sampler, &solve, j->x, err));
+    if (j->first_frame)
+        memcpy(j->x, j->first_frame,
+               j->n / (size_t)j->sampling.num_frames * sizeof *j->first_frame);
     trace_value(j, "latents", j->calls - 1, j->x, j->n);
     return GEN_OK;
 }
@@ -383,6 +457,8 @@ static void clear(job *j)
     gen_free(j->x);
     gen_free(j->noise);
     gen_free(j->variance);
+    gen_free(j->beside);
+    gen_free(j->first_frame);
 }
 
 /* Decides how the picture fits into memory, before any work. */
@@ -446,24 +522,75 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     }
     t = now();
     GEN_TRY(report(j, GEN_PHASE_DECODE, 0, 1, err));
-    GEN_TRY(decode(j, out, err));
+    if (j->sampling.num_frames)
+        GEN_TRY(gen_clip_decode(m, j->x, j->sampling.num_frames, j->sampling.height,
+                                j->sampling.width, j->memory.clip_tile, j->receive, j->receive_user,
+                                err));
+    else
+        GEN_TRY(decode(j, out, err));
     stats->decode_seconds = now() - t;
     if (!j->memory.keeps_weights)
         gen_vae_release(m->vae);
+    if (!j->memory.keeps_weights && m->clip_vae)
+        gen_clip_vae_release(m->clip_vae);
     return GEN_OK;
+}
+
+/* Takes the first frame of a clip as the picture. */
+static gen_status keep_frame(void *user, const gen_image *frame, int index, int num_frames,
+                             gen_error *err)
+{
+    gen_image **out = user;
+    (void)num_frames;
+    if (index > 0)
+        return GEN_OK;
+    GEN_TRY(gen_image_new(out, frame->width, frame->height, frame->channels, err));
+    for (int y = 0; y < frame->height; y++)
+        memcpy((*out)->data + (size_t)y * (*out)->stride, frame->data + (size_t)y * frame->stride,
+               (size_t)frame->width * (size_t)frame->channels);
+    return GEN_OK;
+}
+
+/* Of a clip the frames go to `receive`, a picture goes to *out. */
+static gen_status generate(gen_image **out, job *j, const gen_generate_params *params,
+                           gen_generate_stats *stats, gen_error *err)
+{
+    gen_generate_stats unused;
+    const size_t size = params->struct_size;
+    memcpy(&j->params, params, size < sizeof j->params ? size : sizeof j->params);
+    if (!j->receive) {
+        j->receive = keep_frame;
+        j->receive_user = out;
+        if (!j->params.num_frames)
+            j->params.num_frames = 1;
+    }
+    GEN_TRY(gen_sampling_resolve(&j->sampling, &j->params, j->model, err));
+    *(stats ? stats : &unused) = (gen_generate_stats){0};
+    const gen_status status = run(j, out, stats ? stats : &unused, err);
+    clear(j);
+    return status;
 }
 
 gen_status gen_generate_traced(gen_image **out, gen_model *model, const gen_generate_params *params,
                                const gen_trace *trace, gen_generate_stats *stats, gen_error *err)
 {
-    gen_generate_stats unused;
     job j = {.model = model, .trace = trace, .start = now()};
-    const size_t size = params->struct_size;
-    memcpy(&j.params, params, size < sizeof j.params ? size : sizeof j.params);
-    GEN_TRY(gen_sampling_resolve(&j.sampling, &j.params, model, err));
-    *(stats ? stats : &unused) = (gen_generate_stats){0};
-    const gen_status status = run(&j, out, stats ? stats : &unused, err);
-    clear(&j);
+    return generate(out, &j, params, stats, err);
+}
+
+gen_status gen_generate_clip(gen_model *model, const gen_generate_params *params,
+                             gen_frame_fn receive, void *user, gen_generate_stats *stats,
+                             gen_error *err)
+{
+    gen_error unused;
+    if (!err)
+        err = &unused;
+    job j = {.model = model, .start = now(), .receive = receive, .receive_user = user};
+    gen_image *picture = NULL;
+    gen_status status = generate(&picture, &j, params, stats, err);
+    if (!status && picture)
+        status = receive(user, picture, 0, 1, err);
+    gen_image_free(picture);
     return status;
 }
 

@@ -26,6 +26,7 @@ typedef struct gen_sampling {
     gen_rng_kind rng;
     uint64_t cuda_threads;  /* of gen_rng */
     int64_t height, width;  /* of the latents */
+    int64_t num_frames;     /* of the latents of a clip; 0: a picture */
     bool is_guided;         /* asks without the prompt, too */
     bool guidance_takes_x0; /* combines denoised latents, not raw predictions */
     int class_label;        /* of networks that know classes */
@@ -72,6 +73,7 @@ bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n);
 typedef struct gen_memory_plan {
     gen_estimate estimate; /* without seconds */
     int64_t band_rows;     /* of the decoder, 0: all at once */
+    int64_t clip_tile;     /* of a clip's autoencoder, in latents; 0: whole frames */
     bool keeps_weights;    /* false: every phase gives its prepared weights back */
 } gen_memory_plan;
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */

@@ -45,6 +45,13 @@ static gen_status open_vae(gen_model *m, const char *other, gen_error *err)
         return gen_fail(err, GEN_ERROR_MODEL,
                         "%s: the autoencoder has %d latent channels, the network gives %d", c->path,
                         config.latent_channels, channels);
+    if (m->network.traits.is_video && config.kind != GEN_VAE_WAN) {
+        gen_fail(err, GEN_ERROR_MODEL, "%s: an autoencoder of pictures, the network makes clips",
+                 c->path);
+        return gen_hint(err, "name the autoencoder of clips with --vae");
+    }
+    if (config.kind == GEN_VAE_WAN)
+        GEN_TRY(gen_clip_vae_new(&m->clip_vae, &config, c->weights, m->context->backend, err));
     return gen_vae_new(&m->vae, &config, c->weights, m->context->backend, err);
 }
 
@@ -99,11 +106,23 @@ static void warn_of_scheduler(const gen_model *m)
 
 static gen_status open_scheduler(gen_model *m, gen_error *err)
 {
+    const gen_network_class *cls = m->network.cls;
     const gen_network_traits *t = &m->network.traits;
+    const char *told = cls->scheduler_of ? cls->scheduler_of(m->network.weights) : NULL;
+    if (told)
+        return gen_scheduler_config_init(&m->scheduler, told, err);
     if (!m->files->scheduler && t->defaults.scheduler) {
         GEN_TRY(gen_scheduler_config_init(&m->scheduler, t->defaults.scheduler, err));
         if (!t->variance_channels && m->scheduler.variance_type >= GEN_VARIANCE_LEARNED)
             m->scheduler.variance_type = GEN_VARIANCE_LARGE; /* as guided diffusion, then */
+        if (t->defaults.flow_shift > 0) {
+            GEN_TRY(gen_scheduler_config_set_bool(&m->scheduler, "use_flow_sigmas", true, err));
+            GEN_TRY(gen_scheduler_config_set_string(&m->scheduler, "prediction_type",
+                                                    "flow_prediction", err));
+            m->scheduler.shift = t->defaults.flow_shift;
+        }
+        if (t->defaults.has_whole_times)
+            m->scheduler.time_number = GEN_TIME_WHOLE;
         return GEN_OK;
     }
     GEN_TRY(
@@ -115,6 +134,20 @@ static gen_status open_scheduler(gen_model *m, gen_error *err)
         GEN_TRY(gen_scheduler_config_set_bool(&m->scheduler, "rescale_betas_zero_snr", true, err));
     warn_of_scheduler(m);
     return GEN_OK;
+}
+
+/* A network that is to change pictures has to be a bridge; one of flows becomes ViBT's. */
+static gen_status choose_bridge(gen_model *m, gen_error *err)
+{
+    if (m->scheduler.network == GEN_NETWORK_BRIDGE)
+        return GEN_OK;
+    if (m->scheduler.process == GEN_PROCESS_FLOW && m->network.traits.is_video) {
+        GEN_TRY(gen_scheduler_config_init(&m->scheduler, "ViBTScheduler", err));
+        m->scheduler.time_number = GEN_TIME_WHOLE;
+        return GEN_OK;
+    }
+    gen_fail(err, GEN_ERROR_MODEL, "%s: makes pictures from noise and changes none", m->path);
+    return gen_hint(err, "`gen edit` needs a bridge, such as the weights of ViBT");
 }
 
 /* Stable Diffusion 2 without a configuration: the network itself is asked. */
@@ -137,6 +170,17 @@ static gen_status test_prediction(gen_model *m, gen_error *err)
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
+/* A second frame of latents goes through layers that the first does not. */
+static gen_status check_clip_vae(gen_model *m, gen_error *err)
+{
+    const gen_model_component *c = gen_model_files_find(m->files, "vae");
+    gen_vae_needs needs;
+    GEN_TRY(gen_clip_vae_measure(m->clip_vae, true, 2, 16, 16, 0, &needs, err));
+    if (!gen_has(gen_scope_root(c->weights), "encoder.conv_in.weight"))
+        return GEN_OK;
+    return gen_clip_vae_measure(m->clip_vae, false, 2, 16, 16, 0, &needs, err);
+}
+
 /* Records everything once, so that missing and misshapen tensors are found before work starts. */
 static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
 {
@@ -154,6 +198,8 @@ static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
         const int64_t side = 16 * gen_vae_factor(gen_vae_get_config(m->vae));
         GEN_TRY(gen_vae_measure_encode(m->vae, side, side, &needs, err));
     }
+    if (m->clip_vae)
+        GEN_TRY(check_clip_vae(m, err));
     GEN_TRY(gen_model_files_check_unused(m->files, strict, &warning, err));
     if (warning)
         gen_log(m->context, GEN_LOG_WARNING, "%s", warning);
@@ -177,6 +223,8 @@ static gen_status read_defaults(const gen_model *m, gen_model_defaults *d, gen_e
     if (m->network.traits.guidance_dim || is_distilled)
         *d = (gen_model_defaults){.steps = 4,
                                   .guidance_scale = m->network.traits.guidance_dim ? 8.5 : 1.0};
+    if (m->scheduler.network == GEN_NETWORK_BRIDGE) /* ViBT's settings for a prompt */
+        *d = (gen_model_defaults){.steps = 28, .guidance_scale = 1.5};
     if (m->scheduler.recommended_scale > 0)
         d->guidance_scale = m->scheduler.recommended_scale;
     const json_t *own = m->files->index ? gen_json_get(m->files->index, "gen") : NULL;
@@ -217,16 +265,26 @@ static gen_status fill_info(gen_model *m, gen_error *err)
         .name = m->name,
         .path = m->path,
         .network = m->network.cls->class_name,
-        .vae = vae->kind == GEN_VAE_KL ? "AutoencoderKL" : "AutoencoderTiny",
+        .vae = gen_vae_class_name(vae),
         .scheduler = m->scheduler.class_name,
         .prediction_type = gen_prediction_name(m->scheduler.prediction_type),
         .default_width = factor * (t->sample_width ? t->sample_width : 64),
         .default_height = factor * (t->sample_height ? t->sample_height : 64),
+        .default_frames = t->is_video ? t->defaults.num_frames : 0,
+        .frames_per_second = t->defaults.frames_per_second,
+        .changes_pictures = m->scheduler.network == GEN_NETWORK_BRIDGE,
+        .takes_first_frame = t->takes_first_frame || t->in_channels > t->out_channels,
+        .size_step = factor * (t->patch_width ? t->patch_width : 1),
+        .frame_step = (int)gen_vae_time_factor(vae),
         .default_steps = defaults.steps,
         .takes_prompt = t->context_dim > 0,
         .num_classes = t->num_classes,
         .default_guidance_scale = defaults.guidance_scale,
     };
+    if (t->defaults.width)
+        m->info.default_width = t->defaults.width;
+    if (t->defaults.height)
+        m->info.default_height = t->defaults.height;
     for (int i = 0; i < m->files->num_components; i++) {
         const gen_weights *w = m->files->components[i].weights;
         for (size_t j = 0; w && j < gen_weights_count(w); j++) {
@@ -243,10 +301,14 @@ static gen_status fill_info(gen_model *m, gen_error *err)
 static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *err)
 {
     GEN_TRY(gen_model_files_open(&m->files, m->path, err));
+    if (p->base)
+        GEN_TRY(gen_model_files_set_base(m->files, p->base, err));
     GEN_TRY(open_network(m, err));
     GEN_TRY(open_vae(m, p->vae, err));
     GEN_TRY(open_text(m, p->t5, p->tokenizer, err));
     GEN_TRY(open_scheduler(m, err));
+    if (p->for_editing)
+        GEN_TRY(choose_bridge(m, err));
     GEN_TRY(gen_world_open(&m->world, m->path, err));
     GEN_TRY(check_complete(m, p->strict != 0, err));
     GEN_TRY(test_prediction(m, err));
@@ -306,6 +368,7 @@ void gen_model_free(gen_model *m)
     if (m->text_class)
         m->text_class->close(m->text);
     gen_vae_free(m->vae);
+    gen_clip_vae_free(m->clip_vae);
     gen_free(m->network.config);
     gen_free(m->scheduler_lists);
     gen_world_free(m->world);

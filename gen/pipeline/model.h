@@ -24,6 +24,7 @@ struct gen_model {
     void *text;
     char *tokenizer; /* named by the user, or NULL; owned */
     gen_vae *vae;
+    gen_clip_vae *clip_vae; /* the same for clips; NULL where it knows pictures only */
     gen_scheduler_config scheduler;
     double *scheduler_lists; /* owned, borrowed by scheduler */
     gen_model_info info;

@@ -515,6 +515,7 @@ void gen_model_files_free(gen_model_files *files)
     gen_free(files->sources);
     gen_json_free(files->index);
     gen_json_free(files->scheduler);
+    gen_model_files_free(files->base);
     gen_arena_free(files->arena);
     gen_free(files);
 }
@@ -553,9 +554,9 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
     } else {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, it has no %s", files->path, phrase, name);
         if (strcmp(name, "vae") == 0)
-            gen_hint(err, "give the autoencoder with --vae FILE, or -m a complete model");
+            gen_hint(err, "give the autoencoder with --vae FILE, or a complete model with --base");
         else if (gen_model_files_find(files, "transformer"))
-            gen_hint(err, "name it with --t5 PATH, or give -m a complete model");
+            gen_hint(err, "name it with --t5 PATH, or a complete model with --base");
         else
             gen_hint(err, "give -m a complete model; `gen info FILE` shows what a file holds");
     }
@@ -647,6 +648,47 @@ static gen_status take_component(gen_model_files *files, gen_model_files *other,
     }
     *old = taken;
     return GEN_OK;
+}
+
+/* The network itself is never taken. */
+static bool is_missing(const gen_model_files *files, const char *name)
+{
+    return strcmp(name, "unet") != 0 && strcmp(name, "transformer") != 0 &&
+           !gen_model_files_find(files, name);
+}
+
+gen_status gen_model_files_set_base(gen_model_files *files, const char *path, gen_error *err)
+{
+    gen_model_files *base;
+    int taken = 0;
+    GEN_TRY(gen_model_files_open(&base, path, err));
+    for (int i = 0; i < base->num_components; i++) {
+        gen_model_component *c = &base->components[i];
+        if (!is_missing(files, c->name) || files->num_components == GEN_MAX_COMPONENTS)
+            continue;
+        files->components[files->num_components++] = *c;
+        c->weights = NULL;
+        c->config = NULL;
+        taken++;
+    }
+    if (!files->tokenizer)
+        files->tokenizer = base->tokenizer;
+    if (!files->tokenizer_2)
+        files->tokenizer_2 = base->tokenizer_2;
+    if (!files->scheduler) {
+        files->scheduler = base->scheduler;
+        base->scheduler = NULL;
+    }
+    if (!files->index) {
+        files->index = base->index;
+        base->index = NULL;
+    }
+    files->base = base;
+    if (taken)
+        return GEN_OK;
+    gen_fail(err, GEN_ERROR_MODEL, "%s is %s: nothing that %s lacks", path,
+             gen_model_files_phrase(base), files->path);
+    return gen_hint(err, "--base names the model whose autoencoder and text encoder are used");
 }
 
 static gen_status replace_vae(gen_model_files *files, gen_model_files *other, gen_error *err)

@@ -47,6 +47,8 @@ typedef struct gen_model_files {
     bool is_zero_snr;        /* a single file says that its schedule ends at zero signal */
     bool is_original_layout; /* the UNet came under the names of the original code */
 
+    struct gen_model_files *base; /* owned: components of this were taken from there */
+
     /* private */
     gen_file_contents contents; /* of a single file */
     gen_arena *arena;
@@ -65,6 +67,10 @@ const gen_model_component *gen_model_files_find(const gen_model_files *files, co
  * (248 tensors, decoder.conv_in 4 channels), not a generator") and what to do. */
 gen_status gen_model_files_require(const gen_model_component **out, const gen_model_files *files,
                                    const char *name, gen_error *err);
+
+/* Takes every component that is missing here, and vocabulary and scheduler, from another model
+ * (--base).  Errors: MODEL when there is nothing to take. */
+gen_status gen_model_files_set_base(gen_model_files *files, const char *path, gen_error *err);
 
 /* Takes the autoencoder from another file or folder (--vae).  When it brings no configuration of
  * its own, the scale of the latents is that of the model's autoencoder or of its family.

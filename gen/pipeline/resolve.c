@@ -387,6 +387,59 @@ static gen_status check_size(const gen_generate_params *p, const gen_model *m, i
     return gen_hint(err, "leave out --width and --height");
 }
 
+/* The frames of a clip; a network of pictures makes one. */
+static gen_status resolve_frames(gen_sampling *s, gen_generate_params *p, const gen_model *m,
+                                 gen_error *err)
+{
+    enum { MAX_FRAMES = 4097 };
+    const gen_network_traits *t = &m->network.traits;
+    const int step = m->info.frame_step;
+    if (!p->num_frames)
+        p->num_frames = p->num_source ? p->num_source : t->is_video ? m->info.default_frames : 1;
+    if (!t->is_video && p->num_frames != 1) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "frames: %d, but this model makes pictures",
+                 p->num_frames);
+        return gen_hint(err, "clips need a model of clips, such as Wan");
+    }
+    if (p->num_frames < 1 || p->num_frames > MAX_FRAMES)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "frames: %d is out of range (1..%d)",
+                        p->num_frames, MAX_FRAMES);
+    if ((p->num_frames - 1) % step) {
+        const int below = (p->num_frames - 1) / step * step + 1;
+        gen_fail(err, GEN_ERROR_ARGUMENT, "frames: %d is not 1 more than a multiple of %d",
+                 p->num_frames, step);
+        return gen_hint(err, "the nearest that are: %d and %d", below, below + step);
+    }
+    if (t->is_video)
+        s->num_frames = 1 + (p->num_frames - 1) / step;
+    if (t->is_video && t->in_channels > gen_network_latent_channels(t) && !p->first_frame) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "this model makes clips that begin with a picture, and there is none");
+        return gen_hint(err, "-i picture.png");
+    }
+    if (p->first_frame && !m->info.takes_first_frame) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "this model makes clips from text alone");
+        return gen_hint(err, "a clip that begins with a picture needs an image-to-video model");
+    }
+    return GEN_OK;
+}
+
+/* A bridge needs what it starts from, and nobody else can use it. */
+static gen_status check_source(const gen_sampling *s, const gen_generate_params *p, gen_error *err)
+{
+    const bool is_bridge = s->config.network == GEN_NETWORK_BRIDGE;
+    if (is_bridge && !p->num_source) {
+        gen_fail(err, GEN_ERROR_ARGUMENT, "this model changes pictures, and there is none");
+        return gen_hint(err, "gen edit -m MODEL -i picture.png -o changed.png");
+    }
+    if (!is_bridge && p->num_source)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "this model makes pictures and changes none");
+    if (is_bridge && p->num_source != p->num_frames)
+        return gen_fail(err, GEN_ERROR_ARGUMENT, "%d frames to make %d of", p->num_source,
+                        p->num_frames);
+    return GEN_OK;
+}
+
 static gen_status check_ranges(const gen_generate_params *p, gen_error *err)
 {
     if (p->num_inference_steps < 1 || p->num_inference_steps > 1000)
@@ -445,11 +498,20 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
 {
     const int factor = (int)gen_vae_factor(gen_vae_get_config(m->vae));
     *s = (gen_sampling){0};
+    if (p->num_source && !p->width)
+        p->width = p->source[0]->width;
+    if (p->num_source && !p->height)
+        p->height = p->source[0]->height;
     if (!p->width)
         p->width = p->init_image ? p->init_image->width / factor * factor : m->info.default_width;
     if (!p->height)
         p->height =
             p->init_image ? p->init_image->height / factor * factor : m->info.default_height;
+    const bool has_prompt = p->prompt && *p->prompt;
+    if (p->num_source && !has_prompt) { /* colorization and the like: ViBT without guidance */
+        p->num_inference_steps = p->num_inference_steps ? p->num_inference_steps : 20;
+        p->guidance_scale = p->guidance_scale != 0 ? p->guidance_scale : 1;
+    }
     if (!p->num_inference_steps)
         p->num_inference_steps = m->info.default_steps;
     if (p->guidance_scale == 0)
@@ -457,6 +519,7 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
     if (p->strength == 0)
         p->strength = 0.75;
     GEN_TRY(check_size(p, m, factor, err));
+    GEN_TRY(resolve_frames(s, p, m, err));
     s->height = p->height / factor;
     s->width = p->width / factor;
     s->config = m->scheduler;
@@ -464,6 +527,7 @@ gen_status gen_sampling_resolve(gen_sampling *s, gen_generate_params *p, const g
         GEN_TRY(gen_scheduler_class_check(m->files->scheduler, err));
     GEN_TRY(check_ranges(p, err));
     GEN_TRY(gen_sampling_resolve_method(s, p, err));
+    GEN_TRY(check_source(s, p, err));
     GEN_TRY(resolve_condition(s, p, m, err));
     GEN_TRY(resolve_guidance(s, p, m, err));
     if (gen_sampler_info_of(s->sampler)->needs_mask)
