@@ -27,7 +27,8 @@ const char *program_path(const char *name);
 const char *program_files(const char *sub);
 
 /* Starts the program.  The line is split at spaces, '...' keeps a word together, and MODEL is the
- * tiny model.  `variable` ("NAME=value", several with line ends between them) and the file for stdout may be NULL. */
+ * tiny model.  `variable` ("NAME=value", several with line ends between them) and the file for
+ * stdout may be NULL. */
 pid_t program_start(const char *line, const char *variable, const char *stdout_path);
 
 /* Waits for it: the exit code, or 1000 plus a signal.  has_stdout: it had no file for stdout. */

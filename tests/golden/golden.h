@@ -58,7 +58,7 @@ void golden_clip(golden_fixture *f);
 void golden_clip_tokenizer(golden_fixture *f);
 void golden_t5(golden_fixture *f);
 void golden_misc(golden_fixture *f); /* building blocks */
-void golden_dit(golden_fixture *f); /* PixArt, too */
+void golden_dit(golden_fixture *f);  /* PixArt, too */
 void golden_sentencepiece(golden_fixture *f);
 void golden_qwen_image(golden_fixture *f);
 void golden_rwkv(golden_fixture *f);
