@@ -393,29 +393,65 @@ static gen_status open_loose_folder(gen_model_files *files, const char *folder, 
     return path ? open_single(files, path, err) : no_memory(err, files);
 }
 
-/* Is the component named in model_index.json?  Without an index: is its folder there? */
+/* Is the component named in model_index.json, by its class or by the path of its folder?  Without
+ * an index: is its folder there? */
 static bool wants(const gen_model_files *files, const char *name)
 {
     if (!files->index)
         return has_file(files->path, name);
     const json_t *entry = gen_json_get(files->index, name);
-    return json_array_size(entry) == 2 && json_is_string(json_array_get(entry, 1));
+    return json_is_string(entry) ||
+           (json_array_size(entry) == 2 && json_is_string(json_array_get(entry, 1)));
 }
 
-/* folder = path/name, which has to exist. */
+/* Is this a relative path that stays below the folder above the model's?  The file it comes from
+ * may be anybody's. */
+static bool is_near(const char *path)
+{
+    const char *part = strncmp(path, "../", 3) == 0 ? path + 3 : path;
+    if (!*part || *part == '/')
+        return false;
+    for (; part; part = strchr(part, '/'), part += part != NULL)
+        if (part[0] == '.' && part[1] == '.' && (part[2] == '/' || !part[2]))
+            return false;
+    return true;
+}
+
+/* The folder of a component, which has to exist: path/name, or where model_index.json says. */
 static gen_status need_folder(const char **folder, const gen_model_files *files, const char *name,
                               gen_error *err)
 {
-    *folder = join(files, files->path, name);
+    const json_t *entry = files->index ? gen_json_get(files->index, name) : NULL;
+    const char *said = json_is_string(entry) ? json_string_value(entry) : name;
+    if (!is_near(said)) {
+        gen_fail(err, GEN_ERROR_MODEL,
+                 "%s: model_index.json has \"%s\" at \"%.80s\", outside the folder the model is in",
+                 files->path, name, said);
+        return gen_hint(err, "a shared component is a folder beside the model, \"../other/%s\"",
+                        name);
+    }
+    *folder = join(files, files->path, said);
     if (!*folder)
         return no_memory(err, files);
     if (is_directory(*folder))
         return GEN_OK;
     gen_fail(err, GEN_ERROR_MODEL,
-             "%s: model_index.json names \"%s\", but the folder %s is missing", files->path, name,
-             name);
-    gen_hint(err, "download the whole directory of the model");
-    return GEN_ERROR_MODEL;
+             "%s: model_index.json names \"%s\", but the folder %.80s is missing", files->path,
+             name, said);
+    return gen_hint(err, said == name ? "download the whole directory of the model"
+                                      : "the model it shares this with has to lie beside it");
+}
+
+/* The folder of a vocabulary.  A missing one is not an error here, as it may be found elsewhere. */
+static gen_status find_vocabulary(const char **folder, const gen_model_files *files,
+                                  const char *name, gen_error *err)
+{
+    if (files->index && json_is_string(gen_json_get(files->index, name)))
+        return need_folder(folder, files, name, err);
+    if (!has_file(files->path, name))
+        return GEN_OK;
+    *folder = join(files, files->path, name);
+    return *folder ? GEN_OK : no_memory(err, files);
 }
 
 static gen_status open_directory(gen_model_files *files, const char *path, gen_error *err)
@@ -442,11 +478,8 @@ static gen_status open_directory(gen_model_files *files, const char *path, gen_e
             return no_memory(err, files);
         GEN_TRY(gen_json_open(&files->scheduler, config, GEN_ERROR_MODEL, err));
     }
-    /* A missing vocabulary is not an error here: it may be found elsewhere. */
-    if (has_file(path, "tokenizer") && !(files->tokenizer = join(files, path, "tokenizer")))
-        return no_memory(err, files);
-    if (has_file(path, "tokenizer_2") && !(files->tokenizer_2 = join(files, path, "tokenizer_2")))
-        return no_memory(err, files);
+    GEN_TRY(find_vocabulary(&files->tokenizer, files, "tokenizer", err));
+    GEN_TRY(find_vocabulary(&files->tokenizer_2, files, "tokenizer_2", err));
     const gen_model_component *unet = gen_model_files_find(files, "unet");
     if (unet)
         files->family = gen_infer_family(unet->weights);

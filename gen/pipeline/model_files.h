@@ -4,7 +4,11 @@
  * of one component, a folder with one weight file in it, a single file in the layout of Stable
  * Diffusion, or the file of one component.  Whatever it is, the result is the same: components by
  * the names of a diffusers directory, each with its tensors under the names the models use and with
- * a configuration, read or recognised.  Weights are mapped, not read. */
+ * a configuration, read or recognised.  Weights are mapped, not read.
+ *
+ * In a model_index.json a component may also be a text, the path of its folder, which models can
+ * share: "vae": "../postcards/vae".  It leads from the model's folder to one in it or beside it, no
+ * further; "scheduler", "tokenizer" and "tokenizer_2" may be given so, too. */
 #ifndef GEN_PIPELINE_MODEL_FILES_H
 #define GEN_PIPELINE_MODEL_FILES_H
 

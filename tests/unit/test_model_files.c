@@ -151,6 +151,58 @@ static void what_gen_does_not_need_may_be_missing(void **state)
     gen_model_files_free(files);
 }
 
+/* An index with `entry` for one component beside the pipeline's others. */
+static void place_index(const char *name, const char *entry)
+{
+    char file[64], text[512];
+    snprintf(text, sizeof text,
+             "{%s, \"unet\":[\"diffusers\",\"UNet2DConditionModel\"],"
+             "\"tokenizer\":\"../whole/tokenizer\"}",
+             entry);
+    snprintf(file, sizeof file, "%s/model_index.json", name);
+    assert_int_equal(temp_write(&dir, file, text), 0);
+}
+
+/* Models beside each other share what they have in common; an index from a stranger leads nowhere
+ * else. */
+static void components_can_be_shared(void **state)
+{
+    static const char *const wrong[] = {
+        "/etc", "../../whole/vae", "vae/../../whole/vae", "..",        "../", "",
+        "a/..", "..//etc",         "../whole/../../etc",  "vae//../.."};
+    (void)state;
+    place_pipeline("whole", NULL);
+    place("pipe_sd1/unet/config.json", "slim/unet/config.json");
+    place("pipe_sd1/unet/" WEIGHTS, "slim/unet/" WEIGHTS);
+    place_index("slim", "\"vae\":\"../whole/vae\", \"text_encoder\":\"../whole/text_encoder\","
+                        "\"scheduler\":\"../whole/scheduler\"");
+    gen_model_files *files = open_ok("slim");
+    assert_int_equal(files->num_components, 3);
+    assert_int_equal(gen_weights_count(gen_model_files_find(files, "vae")->weights), 148);
+    EXPECT_CONTAINS(gen_model_files_find(files, "vae")->path, "slim/../whole/vae");
+    EXPECT_CONTAINS(files->tokenizer, "slim/../whole/tokenizer");
+    assert_non_null(files->scheduler);
+    gen_model_files_free(files);
+
+    place_index("slim", "\"vae\":\"./unet\"");
+    files = open_ok("slim");
+    assert_string_equal(gen_model_files_find(files, "vae")->class_name, "UNet2DConditionModel");
+    gen_model_files_free(files);
+
+    place_index("slim", "\"vae\":\"../other/vae\"");
+    EXPECT_NOT_OPEN("slim",
+                    "model_index.json names \"vae\", but the folder ../other/vae is missing");
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        static const char *const names[] = {"vae", "scheduler", "tokenizer_2"};
+        for (size_t k = 0; k < 3; k++) {
+            char entry[96];
+            snprintf(entry, sizeof entry, "\"%s\":\"%s\"", names[k], wrong[i]);
+            place_index("slim", entry);
+            EXPECT_NOT_OPEN("slim", "outside the folder the model is in");
+        }
+    }
+}
+
 /* Which of several weight files of a folder is taken. */
 static void variants_have_an_order(void **state)
 {
@@ -360,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_directory_has_its_components),
         cmocka_unit_test(missing_pieces_are_named),
         cmocka_unit_test(what_gen_does_not_need_may_be_missing),
+        cmocka_unit_test(components_can_be_shared),
         cmocka_unit_test(variants_have_an_order),
         cmocka_unit_test(shards_are_joined),
         cmocka_unit_test(files_are_told_apart),
