@@ -57,8 +57,8 @@ def fold(net):
     return net
 
 
-def encoder(folder, path):
-    """A maker of latents; takes stored pictures where there are some."""
+def encode_with(path):
+    """uint8 pictures [n,256,256,3] -> f16 latents [n,16,16,16], by the autoencoder state at `path`; one thread."""
     import torch
     from models import AutoencoderTiny, VAE
     torch.set_num_threads(1)
@@ -66,15 +66,22 @@ def encoder(folder, path):
     vae.load_state_dict(torch.load(path, weights_only=True)['model'])
     net = fold(vae.encoder).to(memory_format=torch.channels_last)
 
-    stored = {s + i: a[i:i + 16] for s, a in shards(folder, 'pictures') for i in range(0, len(a), 16)}
-
-    def make(start, n):
-        known = stored.get(start)
-        x = np.array(known) if known is not None and len(known) == n else pictures(start, n)
+    def encode(x):
         x = torch.from_numpy(x).permute(0, 3, 1, 2)
         x = x.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
             return net(x).contiguous().numpy().astype(np.float16)
+    return encode
+
+
+def encoder(folder, path):
+    """A maker of latents; takes stored pictures where there are some."""
+    encode = encode_with(path)
+    stored = {s + i: a[i:i + 16] for s, a in shards(folder, 'pictures') for i in range(0, len(a), 16)}
+
+    def make(start, n):
+        known = stored.get(start)
+        return encode(np.array(known) if known is not None and len(known) == n else pictures(start, n))
     return make
 
 
