@@ -488,6 +488,8 @@ typedef struct gen_estimate {
     uint64_t peak_bytes;
     uint64_t mem_limit;
     double seconds;
+    double flops_per_forward; /* of the network, for one sample */
+    int num_forwards;         /* with and without the prompt counted apart */
 } gen_estimate;
 /* Errors: ARGUMENT; MODEL; MEMORY when it cannot be done within the limit. */
 GEN_API gen_status gen_estimate_run(gen_estimate *out, gen_model *model,

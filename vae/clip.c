@@ -444,6 +444,7 @@ gen_status gen_clip_vae_measure(gen_clip_vae *vae, bool is_decoder, int64_t f, i
         needs->weights = s->weights > needs->weights ? s->weights : needs->weights;
         needs->transformed =
             s->transformed > needs->transformed ? s->transformed : needs->transformed;
+        needs->staged = s->staged > needs->staged ? s->staged : needs->staged;
         needs->flops += s->flops * (double)tiles * (which == FIRST ? 1.0 : (double)(f - 1));
         if (which == FIRST && f > 1)
             needs->host = history_size(plan);

@@ -258,6 +258,7 @@ static void add_needs(decoder *d, const gen_plan *plan, double times, bool has_a
     if (has_all_weights) {
         n->weights += s->weights;
         n->transformed += s->transformed;
+        n->staged = s->staged > n->staged ? s->staged : n->staged;
     }
 }
 

@@ -379,6 +379,7 @@ static gen_status measure(gen_vae *vae, recorder record, int64_t h, int64_t w, g
                              .scratch = s->scratch,
                              .weights = s->weights,
                              .transformed = s->transformed,
+                             .staged = s->staged,
                              .flops = s->flops};
     gen_plan_free(plan);
     return GEN_OK;

@@ -162,6 +162,7 @@ typedef struct gen_vae_needs {
     size_t host;        /* bytes of whole images kept between bands */
     size_t weights;     /* bytes of prepared weights */
     size_t transformed; /* the part of them beside the packed original */
+    size_t staged;      /* bytes of the file in memory while one of them is prepared */
     double flops;
 } gen_vae_needs;
 

@@ -360,6 +360,20 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
 /* ---- the plan
  * -------------------------------------------------------------------------------------- */
 
+/* "81 frames at 832x480: 283.0 TFLOP a forward, 100 forwards: about 39.5 hours here" */
+static void print_time(const image_run *run, const gen_estimate *e)
+{
+    const gen_generate_params *p = &run->params;
+    const bool is_large = e->flops_per_forward >= 1e12, takes_hours = e->seconds >= 3600;
+    char what[48] = "a picture";
+    if (cli_makes_clip(run))
+        snprintf(what, sizeof what, "%d frame%s", p->num_frames, p->num_frames > 1 ? "s" : "");
+    printf("time      %s at %dx%d: %.1f %s a forward, %d forward%s: about %.1f %s here\n", what,
+           p->width, p->height, e->flops_per_forward * (is_large ? 1e-12 : 1e-9),
+           is_large ? "TFLOP" : "GFLOP", e->num_forwards, e->num_forwards > 1 ? "s" : "",
+           takes_hours ? e->seconds / 3600 : e->seconds, takes_hours ? "hours" : "s");
+}
+
 static void print_plan(const image_run *run, const gen_estimate *e)
 {
     const gen_generate_params *p = &run->params;
@@ -393,12 +407,7 @@ static void print_plan(const image_run *run, const gen_estimate *e)
     cli_format_bytes(a, sizeof a, e->peak_bytes);
     cli_format_bytes(b, sizeof b, e->mem_limit);
     printf("\npeak      %s of %s\n", a, b);
-    if (e->seconds < 3600)
-        printf("time      about %.1f s a %s (a guess)\n", e->seconds,
-               cli_makes_clip(run) ? "clip" : "picture");
-    else
-        printf("time      about %.1f hours a %s (a guess)\n", e->seconds / 3600,
-               cli_makes_clip(run) ? "clip" : "picture");
+    print_time(run, e);
 }
 
 static void print_plan_json(const image_run *run, const gen_estimate *e)
@@ -407,9 +416,11 @@ static void print_plan_json(const image_run *run, const gen_estimate *e)
     fputs("{\"schema\":1,\"kind\":\"plan\",\"model\":", stdout);
     cli_json_string(stdout, gen_model_get_info(run->model)->name);
     printf(",\"width\":%d,\"height\":%d,\"steps\":%d,\"pictures\":%llu,\"peak_bytes\":%llu,"
-           "\"mem_limit\":%llu,\"seconds\":%.3f,\"phases\":[",
+           "\"mem_limit\":%llu,\"seconds\":%.3f,\"forwards\":%d,\"flops_per_forward\":%.0f,"
+           "\"phases\":[",
            p->width, p->height, p->num_inference_steps, (unsigned long long)run->num_pictures,
-           (unsigned long long)e->peak_bytes, (unsigned long long)e->mem_limit, e->seconds);
+           (unsigned long long)e->peak_bytes, (unsigned long long)e->mem_limit, e->seconds,
+           e->num_forwards, e->flops_per_forward);
     for (int i = 0; i < 3; i++) {
         const gen_estimate_phase *q = &e->phases[i];
         printf("%s{\"name\":\"%s\",\"peak_bytes\":%llu,\"weight_bytes\":%llu,"

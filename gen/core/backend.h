@@ -14,6 +14,8 @@ typedef struct gen_backend_needs {
     size_t scratch;     /* bytes for all workers together, shared by all nodes */
     size_t weights;     /* bytes of prepared weights this plan adds or uses */
     size_t transformed; /* the part of `weights` that exists beside the packed original */
+    size_t least;       /* of `weights` where the plan may keep as few as possible */
+    size_t staged;      /* bytes of the file in memory while one weight is prepared */
 } gen_backend_needs;
 
 typedef struct gen_backend_fns {

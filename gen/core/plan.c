@@ -12,6 +12,7 @@ struct gen_plan {
     gen_graph *graph;
     gen_backend *backend;
     unsigned flags;
+    size_t max_weights; /* 0: any number */
     gen_plan_stats stats;
     const gen_node **steps;
     int num_steps;
@@ -232,6 +233,8 @@ static gen_status build(gen_plan *plan, gen_error *err)
     plan->stats.scratch = needs.scratch;
     plan->stats.weights = needs.weights;
     plan->stats.transformed = needs.transformed;
+    plan->stats.least_weights = needs.least;
+    plan->stats.staged = needs.staged;
     if (plan->flags & GEN_PLAN_DRY)
         return GEN_OK;
     plan->is_compiled = true;
@@ -241,6 +244,12 @@ static gen_status build(gen_plan *plan, gen_error *err)
 gen_status gen_plan_new(gen_plan **out, gen_graph *graph, gen_backend *backend, unsigned flags,
                         gen_error *err)
 {
+    return gen_plan_new_within(out, graph, backend, flags, 0, err);
+}
+
+gen_status gen_plan_new_within(gen_plan **out, gen_graph *graph, gen_backend *backend,
+                               unsigned flags, size_t max_weights, gen_error *err)
+{
     gen_plan *plan = gen_calloc(1, sizeof *plan);
     if (!plan) {
         gen_graph_free(graph);
@@ -249,6 +258,7 @@ gen_status gen_plan_new(gen_plan **out, gen_graph *graph, gen_backend *backend, 
     plan->graph = graph;
     plan->backend = backend;
     plan->flags = flags;
+    plan->max_weights = max_weights;
     const gen_status status = build(plan, err);
     if (status) {
         gen_plan_free(plan);
@@ -282,6 +292,11 @@ gen_graph *gen_plan_graph(const gen_plan *plan)
 unsigned gen_plan_flags(const gen_plan *plan)
 {
     return plan->flags;
+}
+
+size_t gen_plan_max_weights(const gen_plan *plan)
+{
+    return plan->max_weights;
 }
 
 int gen_plan_num_steps(const gen_plan *plan)

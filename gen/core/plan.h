@@ -18,20 +18,29 @@ enum {
 };
 
 typedef struct gen_plan_stats {
-    size_t arena;       /* bytes of activations */
-    size_t largest;     /* bytes of the largest single tensor in it */
-    size_t scratch;     /* bytes of the backend's working memory */
-    size_t weights;     /* bytes of prepared weights */
-    size_t transformed; /* the part of them kept beside the packed original */
-    double flops;       /* multiply-adds count twice */
-    int num_nodes;      /* that run */
+    size_t arena;         /* bytes of activations */
+    size_t largest;       /* bytes of the largest single tensor in it */
+    size_t scratch;       /* bytes of the backend's working memory */
+    size_t weights;       /* bytes of prepared weights */
+    size_t transformed;   /* the part of them kept beside the packed original */
+    size_t least_weights; /* what `weights` can be brought to: see gen_plan_new_within() */
+    size_t staged;        /* bytes of the file in memory while one of them is prepared */
+    double flops;         /* multiply-adds count twice */
+    int num_nodes;        /* that run */
 } gen_plan_stats;
 
 /* Takes the graph over, also on failure.  Errors: what the graph kept; MEMORY; MODEL (a weight that
  * is not finite); DEVICE. */
 gen_status gen_plan_new(gen_plan **out, gen_graph *graph, gen_backend *backend, unsigned flags,
                         gen_error *err);
+/* The same with at most `max_weights` bytes of prepared weights in memory, 0: any number.  Matrices
+ * and kernels beyond that are prepared from the file for the node that reads them, in every run,
+ * and given back behind it; numbers do not change.  Where even the fewest (least_weights) are more,
+ * or the backend cannot, the plan takes what it has to. */
+gen_status gen_plan_new_within(gen_plan **out, gen_graph *graph, gen_backend *backend,
+                               unsigned flags, size_t max_weights, gen_error *err);
 void gen_plan_free(gen_plan *plan);
+size_t gen_plan_max_weights(const gen_plan *plan);
 
 const gen_plan_stats *gen_plan_get_stats(const gen_plan *plan);
 gen_graph *gen_plan_graph(const gen_plan *plan);

@@ -54,7 +54,7 @@ static bool is_copied_kernel(const gen_weight *w)
     return w->whole && ((const entry *)(const void *)w)->num_taps > 1;
 }
 
-static void drop_prepared(gen_weight *weight, const void *owner)
+void gen_weight_drop_prepared(gen_weight *weight, const void *owner)
 {
     for (gen_prepared **link = &weight->prepared; *link;) {
         gen_prepared *form = *link;
@@ -74,7 +74,7 @@ void gen_weights_free(gen_weights *weights)
     if (!weights)
         return;
     for (size_t i = 0; i < weights->count; i++) {
-        drop_prepared(&weights->entries[i]->weight, NULL);
+        gen_weight_drop_prepared(&weights->entries[i]->weight, NULL);
         if (weights->entries[i]->owns_data || is_copied_kernel(&weights->entries[i]->weight))
             gen_free((void *)(uintptr_t)weights->entries[i]->weight.data);
     }
@@ -287,6 +287,19 @@ static gen_status copy_kernel(gen_weight *w, gen_error *err)
     return GEN_OK;
 }
 
+/* ---- pages of the file ----------------------------------------------------------------------- */
+
+/* Whole pages, those shared with neighbours included: they come back from the file. */
+static void advise(const gen_weight *weight, int advice)
+{
+    if (!weight->is_mapped || weight->size == 0)
+        return;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t start = (uintptr_t)weight->data / page * page;
+    const uintptr_t end = (uintptr_t)weight->data + weight->size;
+    madvise((void *)start, (size_t)(end - start), advice);
+}
+
 /* ---- finite numbers ------------------------------------------------------------------------- */
 
 /* Several numbers at once in a 64-bit word: with everything but the exponents masked off, adding
@@ -337,6 +350,18 @@ static bool has_non_finite(const unsigned char *data, size_t n, exponent_bits bi
     return (found & bits.carry) != 0;
 }
 
+/* Gives back the pages of the part of a large file that has been looked at. */
+static void drop_checked(const gen_weight *weight, size_t end)
+{
+    enum { KEPT = 8 << 20 }; /* bytes that may be in memory at a time */
+    if (!weight->is_mapped || end % KEPT)
+        return;
+    gen_weight part = *weight;
+    part.data = (const char *)weight->data + end - KEPT;
+    part.size = KEPT;
+    advise(&part, MADV_DONTNEED);
+}
+
 gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err)
 {
     enum { STRETCH = 1 << 14 };
@@ -350,8 +375,10 @@ gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err)
     const unsigned char *data = weight->data;
     for (size_t at = 0; at < weight->size; at += STRETCH) {
         const size_t n = weight->size - at < STRETCH ? weight->size - at : STRETCH;
-        if (!has_non_finite(data + at, n, bits))
+        if (!has_non_finite(data + at, n, bits)) {
+            drop_checked(weight, at + n);
             continue;
+        }
         const size_t width = gen_dtype_size(weight->dtype);
         size_t i = at;
         while (!has_non_finite(data + i, width, bits))
@@ -375,13 +402,12 @@ void gen_weight_drop_pages(gen_weight *weight)
         gen_weight_drop_pages(weight->whole);
         return;
     }
-    if (!weight->is_mapped || weight->size == 0)
-        return;
-    /* Whole pages, those shared with neighbours included: they come back from the file. */
-    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    const uintptr_t start = (uintptr_t)weight->data / page * page;
-    const uintptr_t end = (uintptr_t)weight->data + weight->size;
-    madvise((void *)start, (size_t)(end - start), MADV_DONTNEED);
+    advise(weight, MADV_DONTNEED);
+}
+
+void gen_weight_want_pages(const gen_weight *weight)
+{
+    advise(is_copied_kernel(weight) ? weight->whole : weight, MADV_WILLNEED);
 }
 
 /* ---- prepared forms ------------------------------------------------------------------------- */
@@ -403,5 +429,5 @@ void gen_weight_add_prepared(gen_weight *weight, gen_prepared *prepared)
 void gen_weights_drop_prepared(gen_weights *weights, const void *owner)
 {
     for (size_t i = 0; i < weights->count; i++)
-        drop_prepared(&weights->entries[i]->weight, owner);
+        gen_weight_drop_prepared(&weights->entries[i]->weight, owner);
 }

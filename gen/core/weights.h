@@ -87,10 +87,15 @@ gen_status gen_weight_check_finite(gen_weight *weight, gen_error *err);
  * taken their place).  Reading them later still works. */
 void gen_weight_drop_pages(gen_weight *weight);
 
+/* Tells the system that the file pages of this weight will be needed soon. */
+void gen_weight_want_pages(const gen_weight *weight);
+
 /* The prepared form of owner and layout, or NULL. */
 gen_prepared *gen_weight_prepared(const gen_weight *weight, const void *owner, uint64_t layout);
 /* Adds a form; takes it over (made with gen_calloc). */
 void gen_weight_add_prepared(gen_weight *weight, gen_prepared *prepared);
+/* Frees the prepared forms of an owner. */
+void gen_weight_drop_prepared(gen_weight *weight, const void *owner);
 /* Frees all prepared forms of an owner; backends call it when they close. */
 void gen_weights_drop_prepared(gen_weights *weights, const void *owner);
 

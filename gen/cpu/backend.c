@@ -120,21 +120,100 @@ static size_t scratch_of(const gen_cpu *cpu, const gen_cpu_needs *needs)
     return round_up(needs->shared, 64) + (size_t)cpu->num_threads * round_up(needs->per_worker, 64);
 }
 
+/* The matrix or kernel of a node, which can be prepared for it alone; NULL when it has none. */
+static gen_weight *streamable(const gen_node *node)
+{
+    return node->op == GEN_OP_LINEAR || node->op == GEN_OP_CONV2D ? node->inputs[1]->weight : NULL;
+}
+
+static bool is_counted(const gen_plan *plan, int step, const gen_weight *weight)
+{
+    for (int i = 0; i < step; i++) {
+        const gen_node *node = gen_plan_step(plan, i);
+        for (int k = 0; k < node->num_inputs; k++)
+            if (gen_tensor_owner(node->inputs[k], NULL)->weight == weight)
+                return true;
+    }
+    return false;
+}
+
+/* What a node needs, without the weights that a node before it has counted. */
+static gen_cpu_needs needs_of(const gen_cpu *cpu, const gen_plan *plan, int step)
+{
+    const gen_node *node = gen_plan_step(plan, step);
+    const gen_weight *matrix = streamable(node);
+    gen_cpu_needs needs = {0};
+    ops[node->op]->measure(cpu, node, &needs);
+    if (matrix && is_counted(plan, step, matrix))
+        needs.weights = needs.transformed = 0;
+    for (int k = 0; k < node->num_inputs && !matrix; k++) {
+        const gen_tensor *t = gen_tensor_owner(node->inputs[k], NULL);
+        const size_t size = (size_t)gen_tensor_elements(t) * sizeof(float);
+        if (t->weight && needs.weights >= size && is_counted(plan, step, t->weight))
+            needs.weights -= size;
+    }
+    return needs;
+}
+
+/* Which weights stay: all the small ones, and matrices from the first node on as long as there is
+ * room for them beside the largest of all, which comes and goes. */
+typedef struct residents {
+    bool is_limited;
+    size_t left; /* for matrices that stay */
+    size_t small, matrices, largest;
+} residents;
+
+static residents find_residents(const gen_cpu *cpu, const gen_plan *plan)
+{
+    residents r = {0};
+    for (int i = 0; i < gen_plan_num_steps(plan); i++) {
+        const gen_node *node = gen_plan_step(plan, i);
+        const gen_cpu_needs n = needs_of(cpu, plan, i);
+        if (!streamable(node)) {
+            r.small += n.weights;
+            continue;
+        }
+        r.matrices += n.weights;
+        r.largest = n.weights > r.largest ? n.weights : r.largest;
+    }
+    const size_t limit = gen_plan_max_weights(plan), least = r.small + r.largest;
+    r.is_limited = limit && r.small + r.matrices > limit;
+    r.left = r.is_limited && limit > least ? limit - least : 0;
+    return r;
+}
+
+static bool stays(residents *r, const gen_node *node, const gen_cpu_needs *needs)
+{
+    if (!r->is_limited || !streamable(node))
+        return true;
+    if (needs->weights == 0 || needs->weights > r->left) /* 0: as the node before it that has it */
+        return false;
+    r->left -= needs->weights;
+    return true;
+}
+
 static gen_status cpu_measure(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
                               gen_error *err)
 {
     const gen_cpu *cpu = (const gen_cpu *)b;
+    residents r = find_residents(cpu, plan);
     (void)err;
-    *needs = (gen_backend_needs){0};
+    *needs = (gen_backend_needs){.least = r.small + r.largest};
     for (int i = 0; i < gen_plan_num_steps(plan); i++) {
         const gen_node *node = gen_plan_step(plan, i);
-        gen_cpu_needs n = {0};
-        ops[node->op]->measure(cpu, node, &n);
+        const gen_weight *matrix = streamable(node);
+        const gen_cpu_needs n = needs_of(cpu, plan, i);
         if (scratch_of(cpu, &n) > needs->scratch)
             needs->scratch = scratch_of(cpu, &n);
+        if (matrix && matrix->size > needs->staged)
+            needs->staged = matrix->size;
+        if (!stays(&r, node, &n))
+            continue;
         needs->weights += n.weights;
         needs->transformed += n.transformed;
     }
+    if (r.is_limited)
+        needs->weights += r.largest;
     return GEN_OK;
 }
 
@@ -158,6 +237,23 @@ static gen_status check_limit(const gen_cpu *cpu, const gen_plan_stats *stats, g
                     (double)wanted / 0x1p20, (double)limit / 0x1p20);
 }
 
+/* Gives the file pages back of which there are prepared forms now: those of small weights, and what
+ * the system mapped around them. */
+static void drop_pages(const gen_cpu *cpu, const gen_plan *plan)
+{
+    for (int i = 0; i < gen_plan_num_steps(plan); i++) {
+        const gen_node *node = gen_plan_step(plan, i);
+        for (int k = 0; k < node->num_inputs; k++) {
+            gen_weight *w = gen_tensor_owner(node->inputs[k], NULL)->weight;
+            const gen_prepared *form = w ? w->prepared : NULL;
+            while (form && form->owner != cpu)
+                form = form->next;
+            if (form)
+                gen_weight_drop_pages(w);
+        }
+    }
+}
+
 static gen_status cpu_compile(gen_backend *b, gen_plan *plan, gen_error *err)
 {
     gen_cpu *cpu = (gen_cpu *)b;
@@ -172,36 +268,61 @@ static gen_status cpu_compile(gen_backend *b, gen_plan *plan, gen_error *err)
     if (!p->arena ||
         !(p->steps = gen_arena_alloc(p->arena, (size_t)p->num_steps * sizeof *p->steps)))
         return gen_no_memory(err, "plan", (size_t)p->num_steps * sizeof *p->steps);
+    residents r = find_residents(cpu, plan);
     for (int i = 0; i < p->num_steps; i++) {
         gen_cpu_step *s = &p->steps[i];
         s->node = gen_plan_step(plan, i);
         s->op = ops[s->node->op];
-        s->op->measure(cpu, s->node, &s->needs);
+        s->needs = needs_of(cpu, plan, i);
         if (s->op->state_size && !(s->state = gen_arena_alloc(p->arena, s->op->state_size)))
             return gen_no_memory(err, "plan", s->op->state_size);
-        if (s->op->prepare)
+        s->is_streamed = !stays(&r, s->node, &s->needs);
+        if (s->op->prepare && !s->is_streamed)
             GEN_TRY(s->op->prepare(cpu, s, err));
     }
+    drop_pages(cpu, plan);
     GEN_TRY(grow(&cpu->arena, &cpu->arena_size, stats->arena, "activations", err));
     return grow(&cpu->scratch, &cpu->scratch_size, stats->scratch, "working memory", err);
 }
 
-static void run_step(gen_cpu *cpu, gen_cpu_step *s)
+/* Asks for the file pages of the next matrix that is not in memory. */
+static void look_ahead(const cpu_plan *p, int i)
 {
+    do {
+        i++;
+    } while (i < p->num_steps && !p->steps[i].is_streamed);
+    if (i < p->num_steps)
+        gen_weight_want_pages(streamable(p->steps[i].node));
+}
+
+static gen_status run_step(gen_cpu *cpu, cpu_plan *p, int i, gen_error *err)
+{
+    gen_cpu_step *s = &p->steps[i];
+    gen_weight *matrix = s->is_streamed ? streamable(s->node) : NULL;
+    const gen_prepared *before = matrix ? matrix->prepared : NULL; /* another plan keeps it */
+    if (matrix) {
+        look_ahead(p, i);
+        GEN_TRY(s->op->prepare(cpu, s, err));
+    }
     s->shared = cpu->scratch;
     s->per_worker = cpu->scratch + round_up(s->needs.shared, 64);
     s->op->run(cpu, s);
+    if (matrix && matrix->prepared == before) /* read where it lies, or another plan's */
+        gen_weight_drop_pages(matrix);
+    else if (matrix)
+        gen_weight_drop_prepared(matrix, cpu);
+    return GEN_OK;
 }
 
 static gen_status cpu_run(gen_backend *b, gen_plan *plan, gen_error *err)
 {
     gen_cpu *cpu = (gen_cpu *)b;
     cpu_plan *p = gen_plan_backend_data(plan);
-    (void)err;
-    for (int i = 0; i < p->num_steps; i++)
-        run_step(cpu, &p->steps[i]);
+    gen_status status = GEN_OK;
+    for (int i = 0; i < p->num_steps && !status; i++)
+        status = run_step(cpu, p, i, err);
     gen_pool_rest(cpu->pool);
-    return GEN_OK;
+    return status;
 }
 
 static bool is_finite(const gen_cpu *cpu, const gen_tensor *t)
@@ -218,15 +339,15 @@ static gen_status cpu_trace(gen_backend *b, gen_plan *plan, const gen_node **nod
 {
     gen_cpu *cpu = (gen_cpu *)b;
     cpu_plan *p = gen_plan_backend_data(plan);
-    (void)err;
+    gen_status status = GEN_OK;
     *node = NULL;
-    for (int i = 0; i < p->num_steps && !*node; i++) {
-        run_step(cpu, &p->steps[i]);
-        if (!is_finite(cpu, p->steps[i].node->output))
+    for (int i = 0; i < p->num_steps && !*node && !status; i++) {
+        status = run_step(cpu, p, i, err);
+        if (!status && !is_finite(cpu, p->steps[i].node->output))
             *node = p->steps[i].node;
     }
     gen_pool_rest(cpu->pool);
-    return GEN_OK;
+    return status;
 }
 
 static gen_status cpu_upload(gen_backend *b, gen_plan *plan, gen_tensor *dst, const void *src,

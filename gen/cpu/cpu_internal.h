@@ -32,7 +32,8 @@ typedef struct gen_cpu_step {
     const struct gen_cpu_op *op;
     void *state; /* the op's own, from the plan's arena, zeroed; see state_size */
     gen_cpu_needs needs;
-    char *shared; /* 64-byte aligned, valid while the node runs */
+    bool is_streamed; /* its matrix is prepared before each run of it and given back behind it */
+    char *shared;     /* 64-byte aligned, valid while the node runs */
     char *per_worker;
 } gen_cpu_step;
 

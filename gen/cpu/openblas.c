@@ -128,8 +128,7 @@ void gen_openblas_measure(int64_t m, const gen_tensor *w, bool is_plain, gen_cpu
     const int64_t n = w->dims[0], k = gen_tensor_elements(w) / n;
     const pieces p = cut(m, n, k, w->weight->dtype, is_plain);
     needs->per_worker += p.a_size + p.b_size;
-    if (needs_copy(w))
-        needs->weights += copy_size(w);
+    needs->weights += copy_size(w); /* else the pages of the file */
 }
 
 static void free_rows(gen_prepared *self)

@@ -7,12 +7,13 @@
 /* ---- plans ---------------------------------------------------------------------------------- */
 
 static gen_status make_plan(gen_plan **out, const gen_network_instance *network,
-                            const gen_network_shape *shape, unsigned flags, gen_error *err)
+                            const gen_network_shape *shape, unsigned flags, size_t max_weights,
+                            gen_error *err)
 {
     gen_graph *g;
     GEN_TRY(gen_graph_new(&g, err));
     network->cls->record(g, network->weights, network->config, shape);
-    return gen_plan_new(out, g, network->backend, flags | GEN_PLAN_HALF, err);
+    return gen_plan_new_within(out, g, network->backend, flags | GEN_PLAN_HALF, max_weights, err);
 }
 
 gen_network_shape gen_network_smallest_shape(const gen_network_traits *t)
@@ -34,9 +35,9 @@ gen_network_shape gen_network_smallest_shape(const gen_network_traits *t)
 }
 
 gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
-                                const gen_network_shape *shape, gen_error *err)
+                                const gen_network_shape *shape, size_t max_weights, gen_error *err)
 {
-    return make_plan(out, network, shape, GEN_PLAN_DRY, err);
+    return make_plan(out, network, shape, GEN_PLAN_DRY, max_weights, err);
 }
 
 static bool same_shape(const gen_network_shape *a, const gen_network_shape *b)
@@ -68,7 +69,7 @@ gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
             at = i;
     }
     gen_plan *plan;
-    GEN_TRY(make_plan(&plan, network, shape, 0, err));
+    GEN_TRY(make_plan(&plan, network, shape, 0, cache->max_weights, err));
     gen_plan_free(cache->entries[at].plan);
     cache->entries[at].plan = *out = plan;
     cache->entries[at].shape = *shape;
@@ -80,7 +81,7 @@ void gen_plan_cache_clear(gen_plan_cache *cache)
 {
     for (int i = 0; i < GEN_MAX_PLANS; i++)
         gen_plan_free(cache->entries[i].plan);
-    *cache = (gen_plan_cache){0};
+    *cache = (gen_plan_cache){.max_weights = cache->max_weights};
 }
 
 /* ---- running -------------------------------------------------------------------------------- */

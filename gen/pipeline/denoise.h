@@ -38,6 +38,7 @@ typedef struct gen_plan_cache {
         uint64_t last_use;
     } entries[GEN_MAX_PLANS];
     uint64_t uses;
+    size_t max_weights; /* of the plans made from now on: see gen_plan_new_within() */
 } gen_plan_cache;
 void gen_plan_cache_clear(gen_plan_cache *cache);
 
@@ -47,9 +48,10 @@ gen_status gen_network_plan(gen_plan **out, gen_plan_cache *cache,
                             gen_error *err);
 /* Small latents and a short text the network can be recorded with, to check it. */
 gen_network_shape gen_network_smallest_shape(const gen_network_traits *traits);
-/* A plan for measuring only; the caller frees it. */
+/* A plan for measuring only, with at most max_weights bytes of weights in memory (0: any number);
+ * the caller frees it. */
 gen_status gen_network_dry_plan(gen_plan **out, const gen_network_instance *network,
-                                const gen_network_shape *shape, gen_error *err);
+                                const gen_network_shape *shape, size_t max_weights, gen_error *err);
 
 /* Runs the network once on a constant input, to tell predictions of v from those of noise in
  * Stable Diffusion 2 (predict_test.c).  Errors: MODEL; MEMORY; INTERNAL. */

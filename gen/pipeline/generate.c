@@ -78,31 +78,34 @@ static void note_prompt(const gen_model *m, const gen_prompt_states *s, const ch
         gen_log(m->context, GEN_LOG_NOTE, "%s", note);
 }
 
-static gen_prompt_request request_of(const gen_generate_params *p)
+gen_prompt_request gen_prompt_request_of(const gen_generate_params *p, const gen_sampling *s)
 {
-    return (gen_prompt_request){
-        .prompt = p->prompt, .negative = p->negative_prompt, .clip_skip = p->clip_skip};
+    return (gen_prompt_request){.prompt = p->prompt,
+                                .negative = p->negative_prompt,
+                                .is_guided = s->is_guided,
+                                .clip_skip = p->clip_skip};
 }
 
 gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *m, const gen_generate_params *p,
-                                  gen_error *err)
+                                  const gen_sampling *s, gen_error *err)
 {
-    const gen_prompt_request request = request_of(p);
+    const gen_prompt_request request = gen_prompt_request_of(p, s);
     *num_tokens = 0;
     return m->text_class ? m->text_class->count(num_tokens, m->text, &request, err) : GEN_OK;
 }
 
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
-                            const gen_generate_params *p, gen_error *err)
+                            const gen_generate_params *p, const gen_sampling *sampling,
+                            gen_error *err)
 {
     const char *prompt = p->prompt ? p->prompt : "", *negative = p->negative_prompt;
-    char *key = gen_asprintf("%d|%zu|%s|%d|%s", p->clip_skip, strlen(prompt), prompt,
-                             negative != NULL, negative ? negative : "");
+    char *key = gen_asprintf("%d|%d|%zu|%s|%d|%s", p->clip_skip, sampling->is_guided,
+                             strlen(prompt), prompt, negative != NULL, negative ? negative : "");
     if (!key)
         return gen_no_memory(err, "prompt", strlen(prompt));
     if (!m->prompt || strcmp(key, m->prompt_key) != 0) {
         gen_prompt_states *s;
-        const gen_prompt_request request = request_of(p);
+        const gen_prompt_request request = gen_prompt_request_of(p, sampling);
         const gen_status status = m->text_class->encode(&s, m->text, &request, err);
         if (status) {
             gen_free(key);
@@ -461,13 +464,40 @@ static void clear(job *j)
     gen_free(j->first_frame);
 }
 
+static void drop_network(gen_model *m)
+{
+    gen_plan_cache_clear(&m->plans);
+    gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
+}
+
+/* Gives back what earlier pictures left, where this one has no room for it. */
+static void make_room(job *j)
+{
+    gen_model *m = j->model;
+    if (!j->memory.keeps_weights || m->plans.max_weights != j->memory.max_weights)
+        drop_network(m);
+    m->plans.max_weights = j->memory.max_weights;
+    if (j->memory.keeps_weights)
+        return;
+    gen_vae_release(m->vae);
+    if (m->clip_vae)
+        gen_clip_vae_release(m->clip_vae);
+    if (m->text_class)
+        m->text_class->release(m->text);
+}
+
 /* Decides how the picture fits into memory, before any work. */
 static gen_status plan_memory(job *j, gen_error *err)
 {
     gen_model *m = j->model;
     int64_t num_tokens = 0;
-    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &j->params, err));
+    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &j->params, &j->sampling, err));
     GEN_TRY(gen_plan_memory(&j->memory, m, &j->sampling, &j->params, num_tokens, err));
+    make_room(j);
+    if (j->memory.max_weights)
+        gen_log(m->context, GEN_LOG_NOTE,
+                "reading weights from the file in every step to stay within %.2f GiB of memory",
+                (double)m->context->mem_limit / 0x1p30);
     if (j->memory.band_rows)
         gen_log(m->context, GEN_LOG_NOTE, "decoding in %d bands to stay within %.2f GiB of memory",
                 j->memory.estimate.phases[2].num_tiles, (double)m->context->mem_limit / 0x1p30);
@@ -481,12 +511,13 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     if (!m->text_class)
         return GEN_OK;
     gen_status status;
-    WITH_RETREAT(status, j, gen_model_prompt(prompt, j->model, &j->params, err), err);
+    WITH_RETREAT(status, j, gen_model_prompt(prompt, j->model, &j->params, &j->sampling, err), err);
     if (status)
         return status;
     const size_t n = (size_t)((*prompt)->num_tokens * (*prompt)->dim);
     trace_value(j, "prompt_embeds", 0, (*prompt)->states[0], n);
-    trace_value(j, "negative_embeds", 0, (*prompt)->states[1], n);
+    if ((*prompt)->states[1])
+        trace_value(j, "negative_embeds", 0, (*prompt)->states[1], n);
     if (!j->memory.keeps_weights || m->text_class->is_transient)
         m->text_class->release(m->text);
     return GEN_OK;
@@ -516,10 +547,8 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(report(j, GEN_PHASE_STEP, 0, stats->num_steps, err));
     GEN_TRY(run_steps(j, err));
     stats->step_seconds = (now() - t) / (stats->num_steps ? stats->num_steps : 1);
-    if (!j->memory.keeps_weights) {
-        gen_plan_cache_clear(&m->plans);
-        gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
-    }
+    if (!j->memory.keeps_weights)
+        drop_network(m);
     t = now();
     GEN_TRY(report(j, GEN_PHASE_DECODE, 0, 1, err));
     if (j->sampling.num_frames)

@@ -54,9 +54,13 @@ gen_status gen_sampling_count_calls(int *num_calls, const gen_sampling *sampling
 void gen_noise_vary(float *noise, const float *other, int64_t height, int64_t width,
                     int64_t channels, double strength);
 
+gen_prompt_request gen_prompt_request_of(const gen_generate_params *params,
+                                         const gen_sampling *sampling);
+
 /* How long their states will be; 0 for a model without text. */
 gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *model,
-                                  const gen_generate_params *params, gen_error *err);
+                                  const gen_generate_params *params, const gen_sampling *sampling,
+                                  gen_error *err);
 /* What the first draw of a seed, noise [height,width,channels] of the sampling, becomes when the
  * request has a variation seed or the noise of another size; else it stays.  Errors: MEMORY. */
 gen_status gen_noise_start(float *noise, const gen_sampling *sampling,
@@ -64,7 +68,8 @@ gen_status gen_noise_start(float *noise, const gen_sampling *sampling,
 
 /* Encodes the prompts, or finds them encoded; borrowed from the model. */
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *model,
-                            const gen_generate_params *params, gen_error *err);
+                            const gen_generate_params *params, const gen_sampling *sampling,
+                            gen_error *err);
 
 /* [-1,1] to 0..255, rounded to nearest; false when a value is not finite. */
 bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n);
@@ -75,6 +80,7 @@ typedef struct gen_memory_plan {
     int64_t band_rows;     /* of the decoder, 0: all at once */
     int64_t clip_tile;     /* of a clip's autoencoder, in latents; 0: whole frames */
     bool keeps_weights;    /* false: every phase gives its prepared weights back */
+    size_t max_weights;    /* bytes of the network's in memory at a time, 0: all; see plan.h */
 } gen_memory_plan;
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */
 gen_status gen_plan_memory(gen_memory_plan *out, gen_model *model, const gen_sampling *sampling,

@@ -190,7 +190,7 @@ static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
     gen_vae_needs needs;
     gen_plan *plan;
     char *warning = NULL;
-    GEN_TRY(gen_network_dry_plan(&plan, &m->network, &shape, err));
+    GEN_TRY(gen_network_dry_plan(&plan, &m->network, &shape, 0, err));
     gen_plan_free(plan);
     GEN_TRY(gen_vae_measure_decode(m->vae, 16, 16, 0, &needs, err));
     const gen_scope encoder = gen_sub(gen_scope_root(vae->weights), "encoder");

@@ -13,7 +13,7 @@
 /* [0] the prompt, [1] the negative prompt; equally many tokens. */
 typedef struct gen_prompt_states {
     int64_t num_tokens, dim, pooled_dim;
-    float *states[2]; /* [num_tokens, dim] */
+    float *states[2]; /* [num_tokens, dim]; [1] may be NULL without guidance */
     float *mask[2];   /* [num_tokens]: 1 for a token, 0 for padding; NULL: all are tokens */
     float *pooled[2]; /* [pooled_dim], or NULL */
     char **tags;      /* "<lora:...>" found in either; NULL-terminated; may be NULL */
@@ -23,6 +23,7 @@ void gen_prompt_states_free(gen_prompt_states *states);
 typedef struct gen_prompt_request {
     const char *prompt;   /* NULL: "" */
     const char *negative; /* NULL: none was given */
+    bool is_guided;       /* the negative states are wanted, too */
     int clip_skip;
 } gen_prompt_request;
 

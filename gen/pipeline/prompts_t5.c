@@ -79,9 +79,10 @@ static int64_t dim(const void *self)
 
 /* ---- encoding ------------------------------------------------------------------------------- */
 
-/* [0] the prompt, [1] the negative prompt. */
+/* [0] the prompt, [1] the negative prompt where guidance wants it. */
 typedef struct both_ids {
     gen_ids of[2];
+    int count;
 } both_ids;
 
 static void clear_ids(both_ids *ids)
@@ -106,6 +107,9 @@ static gen_status tokenize(both_ids *ids, const t5_prompts *t, const gen_prompt_
                            gen_error *err)
 {
     GEN_TRY(tokenize_one(&ids->of[0], t, request->prompt ? request->prompt : "", err));
+    ids->count = request->is_guided ? 2 : 1;
+    if (!request->is_guided)
+        return GEN_OK;
     return tokenize_one(&ids->of[1], t, request->negative ? request->negative : "", err);
 }
 
@@ -138,7 +142,7 @@ static gen_status allocate(gen_prompt_states *s, const t5_prompts *t, const both
     s->num_tokens = length(t, ids);
     s->dim = dim(t);
     const size_t tokens = (size_t)s->num_tokens, n = tokens * (size_t)s->dim;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < ids->count; i++) {
         s->states[i] = gen_calloc(n, sizeof(float));
         s->mask[i] = t->has_mask ? gen_calloc(tokens, sizeof(float)) : NULL;
         if (!s->states[i] || (t->has_mask && !s->mask[i]))
@@ -161,9 +165,9 @@ static gen_status encode(gen_prompt_states **out, void *self, const gen_prompt_r
     if ((status = tokenize(&ids, t, request, err)) || (status = allocate(s, t, &ids, err)))
         goto done;
     gen_t5_text texts[2];
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < ids.count; i++)
         texts[i] = (gen_t5_text){ids.of[i].ids, (int64_t)ids.of[i].count, s->states[i]};
-    if ((status = gen_t5_encoder_encode(t->encoder, texts, 2, err)))
+    if ((status = gen_t5_encoder_encode(t->encoder, texts, ids.count, err)))
         goto done;
     *out = s;
     s = NULL;
@@ -184,7 +188,7 @@ static gen_status measure(void *self, int i, const gen_prompt_request *request,
         return GEN_OK;
     gen_status status = tokenize(&ids, t, request, err);
     if (!status) {
-        *runs = 2.0 * gen_t5_encoder_config(t->encoder)->num_layers;
+        *runs = (double)ids.count * gen_t5_encoder_config(t->encoder)->num_layers;
         status = gen_t5_encoder_measure(t->encoder, longest(&ids), stats, err);
     }
     clear_ids(&ids);

@@ -413,6 +413,97 @@ static void live_tensors_never_overlap(void **state)
     close_backend(backend);
 }
 
+/* ---- weights that come and go ---- */
+
+/* All outputs of a run, one behind the other; to be freed. */
+static float *outputs_of(ops_case *c, gen_plan *plan, size_t *count)
+{
+    gen_error err = {0};
+    const gen_graph *g = gen_plan_graph(plan);
+    float *values = NULL;
+    *count = 0;
+    ops_set_inputs(c, plan);
+    EXPECT_OK(gen_plan_run(plan, &err));
+    for (int i = 0; i < gen_graph_num_tensors(g); i++) {
+        const gen_tensor *t = gen_graph_tensor(g, i);
+        const size_t n = (size_t)gen_tensor_elements(t);
+        if (!t->is_output)
+            continue;
+        values = realloc(values, (*count + n) * sizeof *values);
+        assert_non_null(values);
+        EXPECT_OK(gen_plan_get(plan, t, values + *count, &err));
+        *count += n;
+    }
+    return values;
+}
+
+/* Bytes of the forms that all weights have now. */
+static size_t prepared_bytes(const gen_weights *weights)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < gen_weights_count(weights); i++)
+        for (const gen_prepared *p = gen_weights_at(weights, i)->prepared; p; p = p->next)
+            sum += p->size;
+    return sum;
+}
+
+static size_t vector_bytes(const gen_weights *weights)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < gen_weights_count(weights); i++) {
+        const gen_weight *w = gen_weights_at(weights, i);
+        sum += w->rank < 2 ? (size_t)w->dims[0] * sizeof(float) : 0;
+    }
+    return sum;
+}
+
+/* From the fewest weights in memory to all of them: the same numbers, bit by bit, and never more
+ * weights left behind than were allowed. */
+static void fewer_weights_give_the_same_numbers(void **state)
+{
+    gen_error err = {0};
+    int num_streamed = 0;
+    (void)state;
+    if (strcmp(ops_backend_under_test()->name, "cpu") != 0)
+        skip(); /* only that one can */
+    gen_backend *backend = open_backend(2);
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        ops_case c;
+        gen_plan *whole = NULL;
+        size_t n, m;
+        ops_case_init(&c);
+        EXPECT_OK(gen_plan_new(&whole, ops_record(&c, build_random, &seed), backend, 0, &err));
+        const gen_plan_stats all = *gen_plan_get_stats(whole);
+        const size_t biases = vector_bytes(c.weights); /* too small for the plan to count */
+        float *expected = outputs_of(&c, whole, &n);
+        gen_plan_free(whole);
+        assert_true(all.least_weights <= all.weights);
+        for (int part = 0; part <= 4; part++) {
+            gen_plan *plan = NULL;
+            const size_t limit = all.least_weights + (all.weights - all.least_weights) / 4 * part;
+            gen_weights_drop_prepared(c.weights, backend);
+            EXPECT_OK(gen_plan_new_within(&plan, ops_record(&c, build_random, &seed), backend, 0,
+                                          limit ? limit : 1, &err));
+            const gen_plan_stats *stats = gen_plan_get_stats(plan);
+            assert_true(stats->weights <= limit);
+            num_streamed += prepared_bytes(c.weights) < all.weights;
+            for (int run = 0; run < 2; run++) {
+                float *got = outputs_of(&c, plan, &m);
+                assert_int_equal(m, n);
+                assert_memory_equal(got, expected, n * sizeof *got);
+                assert_true(prepared_bytes(c.weights) <= stats->weights + biases);
+                free(got);
+            }
+            gen_plan_free(plan);
+        }
+        free(expected);
+        gen_weights_drop_prepared(c.weights, backend);
+        ops_case_free(&c);
+    }
+    assert_true(num_streamed > 40);
+    close_backend(backend);
+}
+
 /* ---- attention without its matrix ---- */
 
 typedef struct attention_case {
@@ -491,6 +582,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(live_tensors_never_overlap),
+        cmocka_unit_test(fewer_weights_give_the_same_numbers),
         cmocka_unit_test(attention_needs_no_matrix),
     };
     return OPS_MAIN(argc, argv, tests);

@@ -176,19 +176,20 @@ void random_dit(const random_dit_size *s)
 
 /* ---- T5 ------------------------------------------------------------------------------------- */
 
-void random_t5_tiny(void)
+void random_t5(const random_t5_size *s)
 {
-    enum { D = 20, HEADS = 2, HEAD = 8, FF = 24, LAYERS = 2, VOCAB = 512 };
+    const int64_t D = s->width, inner = (int64_t)s->heads * s->head_dim, FF = s->ffn;
     char b[64];
-    shaped(0, 1, 2, (const int64_t[]){VOCAB, D}, "shared.weight");
-    for (int i = 0; i < LAYERS; i++) {
+    shaped(0, 1, 2, (const int64_t[]){s->vocabulary, D}, "shared.weight");
+    for (int i = 0; i < s->layers; i++) {
         static const char *const in[] = {"q", "k", "v"};
         snprintf(b, sizeof b, "encoder.block.%d.layer.0.SelfAttention", i);
         for (int k = 0; k < 3; k++)
-            matrix_in(b, in[k], HEADS * HEAD, D, false);
-        matrix_in(b, "o", D, HEADS * HEAD, false);
+            matrix_in(b, in[k], inner, D, false);
+        matrix_in(b, "o", D, inner, false);
         if (i == 0)
-            shaped(0, 1, 2, (const int64_t[]){32, HEADS}, "%s.relative_attention_bias.weight", b);
+            shaped(0, 1, 2, (const int64_t[]){32, s->heads}, "%s.relative_attention_bias.weight",
+                   b);
         snprintf(b, sizeof b, "encoder.block.%d.layer.1.DenseReluDense", i);
         matrix_in(b, "wi_0", FF, D, false);
         matrix_in(b, "wi_1", FF, D, false);
@@ -197,10 +198,11 @@ void random_t5_tiny(void)
         vector(1, 0.05f, D, "encoder.block.%d.layer.1.layer_norm.weight", i);
     }
     vector(1, 0.05f, D, "encoder.final_layer_norm.weight");
-    snprintf(config, sizeof config, "%s",
-             "{\"architectures\": [\"T5EncoderModel\"], \"vocab_size\": 512, \"d_model\": 20,\n"
-             " \"d_kv\": 8, \"d_ff\": 24, \"num_layers\": 2, \"num_heads\": 2,\n"
-             " \"feed_forward_proj\": \"gated-gelu\"}\n");
+    snprintf(config, sizeof config,
+             "{\"architectures\": [\"T5EncoderModel\"], \"vocab_size\": %d, \"d_model\": %d,\n"
+             " \"d_kv\": %d, \"d_ff\": %d, \"num_layers\": %d, \"num_heads\": %d,\n"
+             " \"feed_forward_proj\": \"gated-gelu\"}\n",
+             s->vocabulary, s->width, s->head_dim, s->ffn, s->layers, s->heads);
 }
 
 /* ---- Wan ------------------------------------------------------------------------------------ */

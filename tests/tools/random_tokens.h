@@ -22,8 +22,10 @@ typedef struct random_dit_size {
 } random_dit_size;
 void random_dit(const random_dit_size *size);
 
-/* A T5 encoder 20 wide, for tests. */
-void random_t5_tiny(void);
+typedef struct random_t5_size {
+    int vocabulary, width, heads, head_dim, ffn, layers;
+} random_t5_size;
+void random_t5(const random_t5_size *size);
 
 typedef struct random_wan_size {
     int heads, head_dim, layers, ffn, in, out, text, freq;
