@@ -26,15 +26,6 @@ typedef struct dit_config {
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
-static gen_status read_int(const gen_json *json, const char *key, int64_t def, int64_t min,
-                           int64_t max, int *out, gen_error *err)
-{
-    int64_t value = def;
-    GEN_TRY(gen_json_int(json, key, def, min, max, &value, err));
-    *out = (int)value;
-    return GEN_OK;
-}
-
 static gen_status check(const dit_config *cfg, const gen_json *json, gen_error *err)
 {
     if (cfg->dim % cfg->num_heads || cfg->dim % 4)
@@ -47,19 +38,21 @@ static gen_status check(const dit_config *cfg, const gen_json *json, gen_error *
     return GEN_OK;
 }
 
-static gen_status read_diffusers(dit_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_diffusers(void *config, const gen_json *json, gen_error *err)
 {
+    dit_config *cfg = config;
     int head_dim;
     double eps;
     const char *norm;
-    GEN_TRY(read_int(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
-    GEN_TRY(read_int(json, "out_channels", cfg->in_channels, 1, 8192, &cfg->out_channels, err));
-    GEN_TRY(read_int(json, "sample_size", 32, 1, 1 << 16, &cfg->sample_size, err));
-    GEN_TRY(read_int(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
-    GEN_TRY(read_int(json, "num_attention_heads", 16, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "attention_head_dim", 72, 1, 4096, &head_dim, err));
-    GEN_TRY(read_int(json, "num_layers", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
-    GEN_TRY(read_int(json, "num_embeds_ada_norm", 1000, 1, 1 << 24, &cfg->num_classes, err));
+    GEN_TRY(gen_json_int32(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
+    GEN_TRY(
+        gen_json_int32(json, "out_channels", cfg->in_channels, 1, 8192, &cfg->out_channels, err));
+    GEN_TRY(gen_json_int32(json, "sample_size", 32, 1, 1 << 16, &cfg->sample_size, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "num_attention_heads", 16, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "attention_head_dim", 72, 1, 4096, &head_dim, err));
+    GEN_TRY(gen_json_int32(json, "num_layers", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
+    GEN_TRY(gen_json_int32(json, "num_embeds_ada_norm", 1000, 1, 1 << 24, &cfg->num_classes, err));
     GEN_TRY(gen_json_double(json, "norm_eps", 1e-5, &eps, err));
     GEN_TRY(gen_json_string(json, "norm_type", "ada_norm_zero", &norm, err));
     if (strcmp(norm, "ada_norm_zero") != 0)
@@ -73,17 +66,18 @@ static gen_status read_diffusers(dit_config *cfg, const gen_json *json, gen_erro
     return check(cfg, json, err);
 }
 
-static gen_status read_original(dit_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_original(void *config, const gen_json *json, gen_error *err)
 {
+    dit_config *cfg = config;
     double dropout;
     bool learn_sigma;
-    GEN_TRY(read_int(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
-    GEN_TRY(read_int(json, "input_size", 32, 1, 1 << 16, &cfg->sample_size, err));
-    GEN_TRY(read_int(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
-    GEN_TRY(read_int(json, "hidden_size", 1152, 4, 1 << 16, &cfg->dim, err));
-    GEN_TRY(read_int(json, "depth", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
-    GEN_TRY(read_int(json, "num_heads", 16, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "num_classes", 1000, 1, 1 << 24, &cfg->num_classes, err));
+    GEN_TRY(gen_json_int32(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
+    GEN_TRY(gen_json_int32(json, "input_size", 32, 1, 1 << 16, &cfg->sample_size, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "hidden_size", 1152, 4, 1 << 16, &cfg->dim, err));
+    GEN_TRY(gen_json_int32(json, "depth", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
+    GEN_TRY(gen_json_int32(json, "num_heads", 16, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "num_classes", 1000, 1, 1 << 24, &cfg->num_classes, err));
     GEN_TRY(gen_json_double(json, "class_dropout_prob", 0.1, &dropout, err));
     GEN_TRY(gen_json_bool(json, "learn_sigma", true, &learn_sigma, err));
     cfg->out_channels = cfg->in_channels * (learn_sigma ? 2 : 1);
@@ -91,31 +85,6 @@ static gen_status read_original(dit_config *cfg, const gen_json *json, gen_error
     cfg->is_original = true;
     cfg->mlp_norm_eps = 1e-6f;
     return check(cfg, json, err);
-}
-
-static gen_status configure(void **config, const gen_json *json,
-                            gen_status (*read)(dit_config *, const gen_json *, gen_error *),
-                            gen_error *err)
-{
-    dit_config *cfg = gen_calloc(1, sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "DiT configuration", sizeof *cfg);
-    const gen_status status = read(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
-}
-
-static gen_status configure_diffusers(void **config, const gen_json *json, gen_error *err)
-{
-    return configure(config, json, read_diffusers, err);
-}
-
-static gen_status configure_original(void **config, const gen_json *json, gen_error *err)
-{
-    return configure(config, json, read_original, err);
 }
 
 static void describe(const void *config, gen_network_traits *traits)
@@ -241,7 +210,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_dit_network = {
     .class_name = "DiTTransformer2DModel",
-    .configure = configure_diffusers,
+    .config_size = sizeof(dit_config),
+    .read_config = read_diffusers,
     .describe = describe,
     .record = record,
 };
@@ -249,7 +219,8 @@ const gen_network_class gen_dit_network = {
 /* The same under the settings of the original code. */
 const gen_network_class gen_dit_original_network = {
     .class_name = "DiT",
-    .configure = configure_original,
+    .config_size = sizeof(dit_config),
+    .read_config = read_original,
     .describe = describe,
     .record = record,
 };

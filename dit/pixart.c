@@ -26,27 +26,19 @@ typedef struct pixart_config {
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
-static gen_status read_int(const gen_json *json, const char *key, int64_t def, int64_t min,
-                           int64_t max, int *out, gen_error *err)
+static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
-    int64_t value = def;
-    GEN_TRY(gen_json_int(json, key, def, min, max, &value, err));
-    *out = (int)value;
-    return GEN_OK;
-}
-
-static gen_status read_config(pixart_config *cfg, const gen_json *json, gen_error *err)
-{
+    pixart_config *cfg = config;
     int head_dim;
     const char *norm;
-    GEN_TRY(read_int(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
-    GEN_TRY(read_int(json, "out_channels", 8, 1, 8192, &cfg->out_channels, err));
-    GEN_TRY(read_int(json, "sample_size", 128, 1, 1 << 16, &cfg->sample_size, err));
-    GEN_TRY(read_int(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
-    GEN_TRY(read_int(json, "num_attention_heads", 16, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "attention_head_dim", 72, 1, 4096, &head_dim, err));
-    GEN_TRY(read_int(json, "num_layers", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
-    GEN_TRY(read_int(json, "caption_channels", 4096, 1, 1 << 16, &cfg->caption_dim, err));
+    GEN_TRY(gen_json_int32(json, "in_channels", 4, 1, 4096, &cfg->in_channels, err));
+    GEN_TRY(gen_json_int32(json, "out_channels", 8, 1, 8192, &cfg->out_channels, err));
+    GEN_TRY(gen_json_int32(json, "sample_size", 128, 1, 1 << 16, &cfg->sample_size, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "num_attention_heads", 16, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "attention_head_dim", 72, 1, 4096, &head_dim, err));
+    GEN_TRY(gen_json_int32(json, "num_layers", 28, 1, MAX_LAYERS, &cfg->num_layers, err));
+    GEN_TRY(gen_json_int32(json, "caption_channels", 4096, 1, 1 << 16, &cfg->caption_dim, err));
     const int scale = cfg->sample_size / 64;
     GEN_TRY(gen_json_double(json, "interpolation_scale", scale > 1 ? scale : 1,
                             &cfg->position_scale, err));
@@ -69,19 +61,6 @@ static gen_status read_config(pixart_config *cfg, const gen_json *json, gen_erro
                         "%s: %d channels out of %d, expected as many or twice as many", json->path,
                         cfg->out_channels, cfg->in_channels);
     return GEN_OK;
-}
-
-static gen_status configure(void **config, const gen_json *json, gen_error *err)
-{
-    pixart_config *cfg = gen_calloc(1, sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "PixArt configuration", sizeof *cfg);
-    const gen_status status = read_config(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
 }
 
 /* Alpha and sigma differ in the length of their texts, which only the pipeline's name tells. */
@@ -269,7 +248,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_pixart_network = {
     .class_name = "PixArtTransformer2DModel",
-    .configure = configure,
+    .config_size = sizeof(pixart_config),
+    .read_config = read_config,
     .read_index = read_index,
     .describe = describe,
     .fill_time_ids = fill_time_ids,

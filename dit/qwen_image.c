@@ -20,15 +20,6 @@ typedef struct qwen_config {
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
-static gen_status read_int(const gen_json *json, const char *key, int64_t def, int64_t min,
-                           int64_t max, int *out, gen_error *err)
-{
-    int64_t value;
-    GEN_TRY(gen_json_int(json, key, def, min, max, &value, err));
-    *out = (int)value;
-    return GEN_OK;
-}
-
 static gen_status read_rope(qwen_config *cfg, const gen_json *json, gen_error *err)
 {
     int64_t split[3] = {16, 56, 56};
@@ -62,16 +53,17 @@ static gen_status refuse_variants(const gen_json *json, gen_error *err)
     return GEN_OK;
 }
 
-static gen_status read_config(qwen_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
+    qwen_config *cfg = config;
     int packed;
-    GEN_TRY(read_int(json, "patch_size", 2, 1, 64, &cfg->patch_size, err));
-    GEN_TRY(read_int(json, "in_channels", 64, 1, 1 << 16, &packed, err));
-    GEN_TRY(read_int(json, "out_channels", 16, 1, 4096, &cfg->out_channels, err));
-    GEN_TRY(read_int(json, "num_layers", 60, 1, MAX_LAYERS, &cfg->num_layers, err));
-    GEN_TRY(read_int(json, "attention_head_dim", 128, 2, 4096, &cfg->head_dim, err));
-    GEN_TRY(read_int(json, "num_attention_heads", 24, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "joint_attention_dim", 3584, 1, 1 << 16, &cfg->text_dim, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 2, 1, 64, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "in_channels", 64, 1, 1 << 16, &packed, err));
+    GEN_TRY(gen_json_int32(json, "out_channels", 16, 1, 4096, &cfg->out_channels, err));
+    GEN_TRY(gen_json_int32(json, "num_layers", 60, 1, MAX_LAYERS, &cfg->num_layers, err));
+    GEN_TRY(gen_json_int32(json, "attention_head_dim", 128, 2, 4096, &cfg->head_dim, err));
+    GEN_TRY(gen_json_int32(json, "num_attention_heads", 24, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "joint_attention_dim", 3584, 1, 1 << 16, &cfg->text_dim, err));
     GEN_TRY(read_rope(cfg, json, err));
     GEN_TRY(refuse_variants(json, err));
     const int area = cfg->patch_size * cfg->patch_size;
@@ -82,19 +74,6 @@ static gen_status read_config(qwen_config *cfg, const gen_json *json, gen_error 
     cfg->in_channels = packed / area;
     cfg->dim = cfg->num_heads * cfg->head_dim;
     return GEN_OK;
-}
-
-static gen_status configure(void **config, const gen_json *json, gen_error *err)
-{
-    qwen_config *cfg = gen_calloc(1, sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "Qwen-Image configuration", sizeof *cfg);
-    const gen_status status = read_config(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
 }
 
 static void describe(const void *config, gen_network_traits *traits)
@@ -400,7 +379,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_qwen_image_network = {
     .class_name = "QwenImageTransformer2DModel",
-    .configure = configure,
+    .config_size = sizeof(qwen_config),
+    .read_config = read_config,
     .describe = describe,
     .record = record,
 };

@@ -22,8 +22,9 @@ typedef struct rwkv_config {
 
 /* ---- configuration -------------------------------------------------------------------------- */
 
-static gen_status read_config(rwkv_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
+    rwkv_config *cfg = config;
     int64_t channels, size, patch, dim, depth, classes;
     bool learn_sigma;
     const char *form;
@@ -50,19 +51,6 @@ static gen_status read_config(rwkv_config *cfg, const gen_json *json, gen_error 
         .form = strcmp(form, "paper") == 0 ? GEN_WKV_PAPER : GEN_WKV_SEGMENTED,
     };
     return GEN_OK;
-}
-
-static gen_status configure(void **config, const gen_json *json, gen_error *err)
-{
-    rwkv_config *cfg = gen_malloc(sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "RWKV configuration", sizeof *cfg);
-    const gen_status status = read_config(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
 }
 
 static void describe(const void *config, gen_network_traits *traits)
@@ -236,7 +224,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_rwkv_network = {
     .class_name = "DiffRWKVModel",
-    .configure = configure,
+    .config_size = sizeof(rwkv_config),
+    .read_config = read_config,
     .describe = describe,
     .record = record,
 };

@@ -42,26 +42,17 @@ static gen_status read_patch(wan_config *cfg, const gen_json *json, gen_error *e
     return GEN_OK;
 }
 
-static gen_status read_int(const gen_json *json, const char *key, int64_t def, int64_t min,
-                           int64_t max, int *out, gen_error *err)
-{
-    int64_t value;
-    GEN_TRY(gen_json_int(json, key, def, min, max, &value, err));
-    *out = (int)value;
-    return GEN_OK;
-}
-
 /* What both formats name alike, then the check that heads divide the width. */
 static gen_status read_common(wan_config *cfg, const wan_keys *keys, const gen_json *json,
                               gen_error *err)
 {
     double eps;
-    GEN_TRY(read_int(json, keys->in_channels, 16, 1, 4096, &cfg->in_channels, err));
-    GEN_TRY(read_int(json, keys->out_channels, 16, 1, 4096, &cfg->out_channels, err));
-    GEN_TRY(read_int(json, "freq_dim", 256, 2, 1 << 16, &cfg->freq_dim, err));
-    GEN_TRY(read_int(json, "text_dim", 4096, 1, 1 << 16, &cfg->text_dim, err));
-    GEN_TRY(read_int(json, "text_len", 512, 1, 1 << 16, &cfg->text_len, err));
-    GEN_TRY(read_int(json, "num_layers", 30, 1, MAX_LAYERS, &cfg->num_layers, err));
+    GEN_TRY(gen_json_int32(json, keys->in_channels, 16, 1, 4096, &cfg->in_channels, err));
+    GEN_TRY(gen_json_int32(json, keys->out_channels, 16, 1, 4096, &cfg->out_channels, err));
+    GEN_TRY(gen_json_int32(json, "freq_dim", 256, 2, 1 << 16, &cfg->freq_dim, err));
+    GEN_TRY(gen_json_int32(json, "text_dim", 4096, 1, 1 << 16, &cfg->text_dim, err));
+    GEN_TRY(gen_json_int32(json, "text_len", 512, 1, 1 << 16, &cfg->text_len, err));
+    GEN_TRY(gen_json_int32(json, "num_layers", 30, 1, MAX_LAYERS, &cfg->num_layers, err));
     GEN_TRY(gen_json_double(json, "eps", 1e-6, &eps, err));
     GEN_TRY(read_patch(cfg, json, err));
     cfg->eps = (float)eps;
@@ -74,51 +65,28 @@ static gen_status read_common(wan_config *cfg, const wan_keys *keys, const gen_j
     return GEN_OK;
 }
 
-static gen_status read_diffusers(wan_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_diffusers(void *config, const gen_json *json, gen_error *err)
 {
+    wan_config *cfg = config;
     static const wan_keys keys = {"in_channels", "out_channels"};
     int head_dim;
-    GEN_TRY(read_int(json, "num_attention_heads", 40, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "attention_head_dim", 128, 2, 4096, &head_dim, err));
-    GEN_TRY(read_int(json, "image_dim", 0, 0, 1 << 16, &cfg->image_dim, err));
+    GEN_TRY(gen_json_int32(json, "num_attention_heads", 40, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "attention_head_dim", 128, 2, 4096, &head_dim, err));
+    GEN_TRY(gen_json_int32(json, "image_dim", 0, 0, 1 << 16, &cfg->image_dim, err));
     cfg->dim = cfg->num_heads * head_dim;
     return read_common(cfg, &keys, json, err);
 }
 
-static gen_status read_original(wan_config *cfg, const gen_json *json, gen_error *err)
+static gen_status read_original(void *config, const gen_json *json, gen_error *err)
 {
+    wan_config *cfg = config;
     static const wan_keys keys = {"in_dim", "out_dim"};
     const char *type;
-    GEN_TRY(read_int(json, "num_heads", 16, 1, 1024, &cfg->num_heads, err));
-    GEN_TRY(read_int(json, "dim", 2048, 2, 1 << 17, &cfg->dim, err));
+    GEN_TRY(gen_json_int32(json, "num_heads", 16, 1, 1024, &cfg->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "dim", 2048, 2, 1 << 17, &cfg->dim, err));
     GEN_TRY(gen_json_string(json, "model_type", "t2v", &type, err));
     cfg->image_dim = strcmp(type, "i2v") == 0 || strcmp(type, "flf2v") == 0 ? 1280 : 0;
     return read_common(cfg, &keys, json, err);
-}
-
-static gen_status configure(void **config, const gen_json *json,
-                            gen_status (*read)(wan_config *, const gen_json *, gen_error *),
-                            gen_error *err)
-{
-    wan_config *cfg = gen_calloc(1, sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "Wan configuration", sizeof *cfg);
-    const gen_status status = read(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
-}
-
-static gen_status configure_diffusers(void **config, const gen_json *json, gen_error *err)
-{
-    return configure(config, json, read_diffusers, err);
-}
-
-static gen_status configure_original(void **config, const gen_json *json, gen_error *err)
-{
-    return configure(config, json, read_original, err);
 }
 
 static void read_index(void *config, const gen_json *index)
@@ -416,7 +384,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_wan_network = {
     .class_name = "WanTransformer3DModel",
-    .configure = configure_diffusers,
+    .config_size = sizeof(wan_config),
+    .read_config = read_diffusers,
     .read_index = read_index,
     .describe = describe,
     .scheduler_of = scheduler_of,
@@ -426,7 +395,8 @@ const gen_network_class gen_wan_network = {
 /* The same under the settings of the original code. */
 const gen_network_class gen_wan_original_network = {
     .class_name = "WanModel",
-    .configure = configure_original,
+    .config_size = sizeof(wan_config),
+    .read_config = read_original,
     .read_index = read_index,
     .describe = describe,
     .scheduler_of = scheduler_of,

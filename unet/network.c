@@ -1,17 +1,9 @@
 /* network.c - the UNet as the pipeline sees it. */
 #include "unet/unet.h"
 
-static gen_status configure(void **config, const gen_json *json, gen_error *err)
+static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
-    gen_unet_config *cfg = gen_malloc(sizeof *cfg);
-    if (!cfg)
-        return gen_no_memory(err, "UNet configuration", sizeof *cfg);
-    const gen_status status = gen_unet_config_read(cfg, json, err);
-    if (status)
-        gen_free(cfg);
-    else
-        *config = cfg;
-    return status;
+    return gen_unet_config_read(config, json, err);
 }
 
 /* SDXL's refiner has five conditions, everybody else six, beside the same pooled text of width
@@ -65,7 +57,8 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
 
 const gen_network_class gen_unet_network = {
     .class_name = "UNet2DConditionModel",
-    .configure = configure,
+    .config_size = sizeof(gen_unet_config),
+    .read_config = read_config,
     .describe = describe,
     .fill_time_ids = fill_time_ids,
     .record = record,

@@ -210,6 +210,15 @@ gen_status gen_json_int(const gen_json *json, const char *key, int64_t def, int6
     return GEN_OK;
 }
 
+gen_status gen_json_int32(const gen_json *json, const char *key, int def, int min, int max,
+                          int *out, gen_error *err)
+{
+    int64_t value;
+    GEN_TRY(gen_json_int(json, key, def, min, max, &value, err));
+    *out = (int)value;
+    return GEN_OK;
+}
+
 gen_status gen_json_double(const gen_json *json, const char *key, double def, double *out,
                            gen_error *err)
 {

@@ -35,6 +35,8 @@ bool gen_json_is_null(const gen_json *json, const char *key); /* present and nul
 
 gen_status gen_json_int(const gen_json *json, const char *key, int64_t def, int64_t min,
                         int64_t max, int64_t *out, gen_error *err);
+gen_status gen_json_int32(const gen_json *json, const char *key, int def, int min, int max,
+                          int *out, gen_error *err);
 gen_status gen_json_double(const gen_json *json, const char *key, double def, double *out,
                            gen_error *err);
 gen_status gen_json_bool(const gen_json *json, const char *key, bool def, bool *out,

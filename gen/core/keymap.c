@@ -581,6 +581,31 @@ static bool is_ignored(const layout *l, const char *name)
 
 /* ---- contents ------------------------------------------------------------------------------- */
 
+/* Notes the model that a LoRA changes, by the modules only that has, and its rank. */
+static void examine_lora(const gen_weight *w, gen_file_contents *out)
+{
+    static const struct {
+        const char *part, *base;
+    } bases[] = {{".img_mod.", "Qwen-Image"},
+                 {".add_q_proj.", "a two-stream transformer"},
+                 {".cross_attn.", "Wan"},
+                 {".self_attn.", "Wan"},
+                 {"lora_te2_", "Stable Diffusion XL"},
+                 {"lora_unet_", "Stable Diffusion"},
+                 {"unet.down_blocks.", "Stable Diffusion"}};
+    const size_t count = sizeof bases / sizeof *bases;
+    size_t known = 0;
+    while (known < count && out->lora_base != bases[known].base)
+        known++;
+    for (size_t i = 0; i < known && i < count; i++) /* an earlier row is surer */
+        if (strstr(w->name, bases[i].part)) {
+            out->lora_base = bases[i].base;
+            break;
+        }
+    if (w->rank == 2 && (strstr(w->name, "lora_down.") || strstr(w->name, "lora_A.")))
+        out->lora_rank = (int)w->dims[0];
+}
+
 void gen_keymap_examine(const gen_weights *file, gen_file_contents *out)
 {
     static const char *const lora[] = {".lora_down.weight", ".lora_up.weight",
@@ -594,7 +619,11 @@ void gen_keymap_examine(const gen_weights *file, gen_file_contents *out)
     for (size_t i = 0; i < gen_weights_count(file); i++) {
         const char *name = gen_weights_at(file, i)->name;
         for (size_t k = 0; k < sizeof lora / sizeof lora[0]; k++)
-            out->is_lora = out->is_lora || ends_with(name, lora[k]);
+            if (ends_with(name, lora[k])) {
+                out->is_lora = true;
+                examine_lora(gen_weights_at(file, i), out);
+                break;
+            }
         out->is_control = out->is_control || starts_with(name, "control_model.") ||
                           starts_with(name, "controlnet_cond_embedding.") ||
                           starts_with(name, "input_hint_block.");

@@ -28,6 +28,8 @@ typedef struct gen_file_contents {
     size_t num_ignored;                /* known leftovers */
     size_t num_other;                  /* none of these */
     bool is_lora;                      /* low-rank or similar changes to a model */
+    const char *lora_base;             /* the family of that model, or NULL */
+    int lora_rank;                     /* 0: not known */
     bool is_control;                   /* a ControlNet */
     bool is_embedding;                 /* textual inversion */
     bool is_t5;                        /* a T5 encoder */

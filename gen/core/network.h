@@ -19,7 +19,7 @@
  * latents into patches by itself.
  *
  * To add a family:
- *   1. One file NAME.c with the struct of its configuration, configure() that reads config.json,
+ *   1. One file NAME.c with the struct of its configuration, read_config() that fills it,
  *      describe() that fills the traits below, record() that writes down one evaluation in the
  *      words of nn.h, and the constant gen_NAME_network at its end.
  *   2. A line in the folder's header and one in the table of gen/pipeline/registry.c.
@@ -93,8 +93,9 @@ typedef struct gen_network_shape {
 
 typedef struct gen_network_class {
     const char *class_name; /* as in _class_name of its config.json */
-    /* Reads the configuration; *config is made with gen_malloc.  Errors: MODEL; MEMORY. */
-    gen_status (*configure)(void **config, const gen_json *json, gen_error *err);
+    size_t config_size;     /* of the struct of its configuration */
+    /* Reads config.json into such a struct, zeroed.  Errors: MODEL. */
+    gen_status (*read_config)(void *config, const gen_json *json, gen_error *err);
     /* Takes what model_index.json says of the network into the configuration.  NULL: nothing. */
     void (*read_index)(void *config, const gen_json *index);
     void (*describe)(const void *config, gen_network_traits *traits);
@@ -108,5 +109,10 @@ typedef struct gen_network_class {
     /* Declares the inputs and records one evaluation; w is the root of the checkpoint. */
     void (*record)(gen_graph *g, gen_scope w, const void *config, const gen_network_shape *shape);
 } gen_network_class;
+
+/* The configuration of a network from its config.json; *config is made with gen_malloc().  Errors:
+ * MODEL; MEMORY. */
+gen_status gen_network_configure(void **config, const gen_network_class *cls, const gen_json *json,
+                                 gen_error *err);
 
 #endif

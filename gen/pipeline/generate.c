@@ -73,6 +73,10 @@ static void note_prompt(const gen_model *m, const gen_prompt_states *s, const ch
     for (char **tag = s->tags; tag && *tag; tag++)
         gen_log(m->context, GEN_LOG_WARNING, "prompt: %s has no effect: adapters are not supported",
                 *tag);
+    if (s->num_cut)
+        gen_log(m->context, GEN_LOG_WARNING,
+                "prompt: its last %d tokens have no effect: the text encoder takes %d", s->num_cut,
+                s->max_tokens - 1);
     const char *note = m->world ? gen_world_note(m->world, prompt) : NULL;
     if (note)
         gen_log(m->context, GEN_LOG_NOTE, "%s", note);

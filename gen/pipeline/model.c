@@ -25,7 +25,7 @@ static gen_status open_network(gen_model *m, gen_error *err)
     m->network_files = c;
     m->network.weights = gen_scope_root(c->weights);
     m->network.backend = m->context->backend;
-    GEN_TRY(m->network.cls->configure(&m->network.config, c->config, err));
+    GEN_TRY(gen_network_configure(&m->network.config, m->network.cls, c->config, err));
     if (m->files->index && m->network.cls->read_index)
         m->network.cls->read_index(m->network.config, m->files->index);
     m->network.cls->describe(m->network.config, &m->network.traits);

@@ -561,6 +561,14 @@ const gen_model_component *gen_model_files_find(const gen_model_files *files, co
     return NULL;
 }
 
+static gen_status refuse_lora(const gen_model_files *files, gen_error *err)
+{
+    gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path,
+             gen_model_files_phrase(files));
+    return gen_hint(err, "it is a change to a model, without which it draws nothing: merge it into "
+                         "its base with the tools of that, and give -m the result");
+}
+
 gen_status gen_model_files_require(const gen_model_component **out, const gen_model_files *files,
                                    const char *name, gen_error *err)
 {
@@ -575,9 +583,7 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
         gen_hint(err, "pass it with --vae, or give -m a file with a UNet; `gen info FILE` shows "
                       "what a file holds");
     } else if (is_denoiser && is_lora) {
-        gen_fail(err, GEN_ERROR_MODEL, "%s is %s, not a generator", files->path, phrase);
-        gen_hint(err, "it changes a model: give -m the model it was made for; adapters are not "
-                      "supported yet");
+        refuse_lora(files, err);
     } else if (is_denoiser && gen_model_files_find(files, "transformer")) {
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, which gen cannot run", files->path, phrase);
         gen_hint(err, "give -m a model of a kind that gen knows");
@@ -694,6 +700,8 @@ gen_status gen_model_files_set_base(gen_model_files *files, const char *path, ge
 {
     gen_model_files *base;
     int taken = 0;
+    if (files->contents.is_lora) /* else the base alone would be run */
+        return refuse_lora(files, err);
     GEN_TRY(gen_model_files_open(&base, path, err));
     for (int i = 0; i < base->num_components; i++) {
         gen_model_component *c = &base->components[i];

@@ -95,6 +95,12 @@ static const char *foreign_phrase(const gen_model_files *files, size_t num_tenso
                        : c->is_embedding ? "a textual inversion embedding"
                        : c->is_t5        ? "a T5 text encoder"
                                          : NULL;
+    if (c->is_lora && c->lora_base) {
+        const char *rank =
+            c->lora_rank ? gen_arena_printf(files->arena, ", rank %d", c->lora_rank) : "";
+        return gen_arena_printf(files->arena, "a LoRA for %s (%zu tensors%s)", c->lora_base,
+                                num_tensors, rank ? rank : "");
+    }
     if (what)
         return gen_arena_printf(files->arena, "%s (%zu tensors)", what, num_tensors);
     if (num_tensors == 0)

@@ -16,6 +16,8 @@ typedef struct gen_prompt_states {
     float *states[2]; /* [num_tokens, dim]; [1] may be NULL without guidance */
     float *mask[2];   /* [num_tokens]: 1 for a token, 0 for padding; NULL: all are tokens */
     float *pooled[2]; /* [pooled_dim], or NULL */
+    int num_cut;      /* tokens of the prompt that the encoder has no room for */
+    int max_tokens;   /*   then: how many it takes */
     char **tags;      /* "<lora:...>" found in either; NULL-terminated; may be NULL */
 } gen_prompt_states;
 void gen_prompt_states_free(gen_prompt_states *states);

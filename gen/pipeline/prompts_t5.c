@@ -83,6 +83,7 @@ static int64_t dim(const void *self)
 typedef struct both_ids {
     gen_ids of[2];
     int count;
+    size_t num_cut; /* of the prompt */
 } both_ids;
 
 static void clear_ids(both_ids *ids)
@@ -91,13 +92,14 @@ static void clear_ids(both_ids *ids)
         gen_ids_free(&ids->of[i]);
 }
 
-static gen_status tokenize_one(gen_ids *ids, const t5_prompts *t, const char *text, gen_error *err)
+static gen_status tokenize_one(gen_ids *ids, const t5_prompts *t, const char *text, size_t *num_cut,
+                               gen_error *err)
 {
     char *lower = NULL;
     if (t->lowers_case)
         GEN_TRY(gen_text_lower(&lower, text, err));
     const gen_status status =
-        gen_spm_encode(t->tokenizer, lower ? lower : text, t->max_tokens, ids, err);
+        gen_spm_encode(t->tokenizer, lower ? lower : text, t->max_tokens, ids, num_cut, err);
     gen_free(lower);
     return status;
 }
@@ -106,11 +108,12 @@ static gen_status tokenize_one(gen_ids *ids, const t5_prompts *t, const char *te
 static gen_status tokenize(both_ids *ids, const t5_prompts *t, const gen_prompt_request *request,
                            gen_error *err)
 {
-    GEN_TRY(tokenize_one(&ids->of[0], t, request->prompt ? request->prompt : "", err));
+    GEN_TRY(
+        tokenize_one(&ids->of[0], t, request->prompt ? request->prompt : "", &ids->num_cut, err));
     ids->count = request->is_guided ? 2 : 1;
     if (!request->is_guided)
         return GEN_OK;
-    return tokenize_one(&ids->of[1], t, request->negative ? request->negative : "", err);
+    return tokenize_one(&ids->of[1], t, request->negative ? request->negative : "", NULL, err);
 }
 
 static int64_t longest(const both_ids *ids)
@@ -169,6 +172,8 @@ static gen_status encode(gen_prompt_states **out, void *self, const gen_prompt_r
         texts[i] = (gen_t5_text){ids.of[i].ids, (int64_t)ids.of[i].count, s->states[i]};
     if ((status = gen_t5_encoder_encode(t->encoder, texts, ids.count, err)))
         goto done;
+    s->num_cut = (int)ids.num_cut;
+    s->max_tokens = t->max_tokens;
     *out = s;
     s = NULL;
 done:

@@ -43,9 +43,10 @@ gen_status gen_spm_check(const gen_spm *spm, int64_t num_rows, gen_error *err);
 gen_status gen_spm_tokenize(const gen_spm *spm, const char *text, size_t size, gen_ids *ids,
                             gen_error *err);
 
-/* One text as an encoder wants it: at most max_length - 1 ids, then the end token; no padding. */
+/* One text as an encoder wants it: at most max_length - 1 ids, then the end token; no padding.
+ * *num_cut (may be NULL) is the number of ids that found no room. */
 gen_status gen_spm_encode(const gen_spm *spm, const char *text, int max_length, gen_ids *ids,
-                          gen_error *err);
+                          size_t *num_cut, gen_error *err);
 
 /* The text the pieces of which are looked for: *out (gen_malloc) of *out_size bytes and a NUL. */
 gen_status gen_spm_normalise(const gen_spm *spm, const char *text, size_t size, char **out,

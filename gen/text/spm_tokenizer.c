@@ -393,11 +393,14 @@ gen_status gen_spm_tokenize(const gen_spm *spm, const char *text, size_t size, g
 }
 
 gen_status gen_spm_encode(const gen_spm *spm, const char *text, int max_length, gen_ids *ids,
-                          gen_error *err)
+                          size_t *num_cut, gen_error *err)
 {
     const size_t first = ids->count, most = max_length > 1 ? (size_t)max_length - 1 : 0;
     GEN_TRY(gen_spm_tokenize(spm, text, strlen(text), ids, err));
-    if (ids->count - first > most)
+    const size_t count = ids->count - first;
+    if (num_cut)
+        *num_cut = count > most ? count - most : 0;
+    if (count > most)
         ids->count = first + most;
     return add_id(ids, spm->eos, err);
 }

@@ -601,7 +601,12 @@ static void write_lora(void)
         {"lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight", GEN_F16, 2, {4, 4}, NULL},
         {"lora_unet_down_blocks_0_attentions_0_proj_in.alpha", GEN_F32, 0, {0}, NULL},
     };
+    static const safetensors_item image_bridge[] = {
+        {"transformer.transformer_blocks.0.img_mod.1.lora_A.weight", GEN_F16, 2, {2, 4}, NULL},
+        {"transformer.transformer_blocks.0.img_mod.1.lora_B.weight", GEN_F16, 2, {4, 2}, NULL},
+    };
     assert_int_equal(safetensors_write(program_path("lora.safetensors"), items, 3, NULL), 0);
+    assert_int_equal(safetensors_write(program_path("vibt.safetensors"), image_bridge, 2, NULL), 0);
 }
 
 static void things_that_are_no_model(void **state)
@@ -620,7 +625,10 @@ static void things_that_are_no_model(void **state)
         {"lfs.safetensors", "a Git LFS pointer"},
         {"picture.safetensors", "a PNG picture"},
         {"no_tensors.safetensors", "gen: no_tensors.safetensors is a file without tensors"},
-        {"lora.safetensors", "gen: lora.safetensors is a LoRA (3 tensors), not a generator"},
+        {"lora.safetensors", "gen: lora.safetensors is a LoRA for Stable Diffusion (3 tensors, "
+                             "rank 4), not a generator\n  hint: it is a change to a model"},
+        {"vibt.safetensors", "gen: vibt.safetensors is a LoRA for Qwen-Image (2 tensors, rank 2), "
+                             "not a generator\n  hint: it is a change to a model"},
         {"vae.safetensors", "gen: vae.safetensors is a VAE"},
         {"text.safetensors", "gen: text.safetensors is a text encoder"},
         {"m/vae", "gen: m/vae is a VAE"},

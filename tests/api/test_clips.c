@@ -217,6 +217,7 @@ static void few_steps(void **state)
         program_expect(0, line);
     }
     assert_false(same("1.apng", "4.apng"));
+    expect_refusal("-m rcm.safetensors --base none cat", 4, "gen: none: No such file");
     expect_refusal("-m base --base rcm.safetensors cat", 4, "gen: rcm.safetensors is ");
 }
 
@@ -246,6 +247,11 @@ static void pictures_of_rwkv(void **state)
     program_expect(0, "-m classes --class 4 --steps 3 --seed 1 -q -o 4.png");
     assert_false(same("3.png", "4.png"));
     program_expect(0, "-m free --steps 3 --seed 1 -q -o free.png");
+    expect_refusal("-m classes --class wolf", 2,
+                   "gen: class: \"wolf\" is a name, and classes has ");
+    expect_refusal("-m free -p cat", 2,
+                   "gen: prompt: free takes no text, it draws by itself\n"
+                   "  hint: leave out the prompt\n");
     expect_refusal("-m classes --class 10", 2, "gen: class: 10 is out of range (0..9)\n");
     expect_refusal("-m classes --class 1 -W 128", 2,
                    "gen: size: 128x64, but this model draws 64x64 only");

@@ -150,6 +150,43 @@ static void text_to_image(void **state)
     assert_true(are_equal("cat.png", "file.png"));
 }
 
+/* GFLOP of the text encoder in the plan of a line. */
+static double encoder_work(const char *line)
+{
+    run(line);
+    const char *phase = strstr(program_out, "{\"name\":\"encode\"");
+    assert_non_null(phase);
+    const char *flops = strstr(phase, "\"flops\":");
+    assert_non_null(flops);
+    return strtod(flops + strlen("\"flops\":"), NULL);
+}
+
+/* Without guidance nobody asks what is not wanted. */
+static void the_negative_prompt_is_left_alone(void **state)
+{
+    (void)state;
+    const double both = encoder_work(PIX "-p 'a cat' -n 'a cat' --cfg 4 --dry-run --json");
+    const double one = encoder_work(PIX "-p 'a cat' -n 'a cat' --cfg 1 --dry-run --json");
+    assert_true(one > 0 && both == 2 * one);
+    run(PIX "-p 'a photo of a cat' --cfg 1 -o one.png");
+    run(PIX "-p 'a photo of a cat' -n 'a painting' --cfg 1 -o other.png");
+    assert_true(are_equal("one.png", "other.png"));
+}
+
+static void a_text_that_is_too_long(void **state)
+{
+    char line[2048] = "-m pixart --steps 1 --seed 1 -o long.png -p '";
+    (void)state;
+    for (int i = 0; i < 400; i++)
+        strcat(line, "cat ");
+    strcat(line, "'");
+    run(line);
+    EXPECT_CONTAINS(program_errors, "gen: prompt: its last ");
+    EXPECT_CONTAINS(program_errors, " tokens have no effect: the text encoder takes 299\n");
+    run("-m pixart --steps 1 --seed 1 -o short.png -p 'a cat'");
+    assert_null(strstr(program_errors, "no effect"));
+}
+
 /* A single file without settings is recognised by its tensors. */
 static void a_file_alone(void **state)
 {
@@ -214,6 +251,9 @@ int main(int argc, char **argv)
                                         program_tear_down),
         cmocka_unit_test_setup_teardown(other_sizes, make_models, program_tear_down),
         cmocka_unit_test_setup_teardown(text_to_image, make_models, program_tear_down),
+        cmocka_unit_test_setup_teardown(the_negative_prompt_is_left_alone, make_models,
+                                        program_tear_down),
+        cmocka_unit_test_setup_teardown(a_text_that_is_too_long, make_models, program_tear_down),
         cmocka_unit_test_setup_teardown(a_file_alone, make_models, program_tear_down),
         cmocka_unit_test_setup_teardown(refusals, make_models, program_tear_down),
     };

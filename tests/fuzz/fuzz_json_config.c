@@ -18,7 +18,7 @@ static void try_network(const gen_network_class *cls, const gen_json *json, gen_
     float time_ids[GEN_MAX_TIME_IDS];
     gen_graph *g = NULL;
     void *config;
-    if (cls->configure(&config, json, NULL))
+    if (gen_network_configure(&config, cls, json, NULL))
         return;
     if (cls->read_index)
         cls->read_index(config, json);

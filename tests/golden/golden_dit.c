@@ -134,7 +134,8 @@ void golden_dit(golden_fixture *f)
     m.weights = file ? golden_part(f, file, GEN_PART_TRANSFORMER) : NULL;
     if (!m.cls)
         golden_skip(f, "no network of class \"%s\"", f->class_name);
-    else if (m.weights && golden_ok(f, m.cls->configure(&m.config, f->config, &err), &err)) {
+    else if (m.weights &&
+             golden_ok(f, gen_network_configure(&m.config, m.cls, f->config, &err), &err)) {
         m.cls->describe(m.config, &m.traits);
         compare(&m, golden_find(f, names.sample) ? &names : &original);
         if (!f->has_failed && golden_find(f, "out.cfg"))

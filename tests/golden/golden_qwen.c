@@ -155,7 +155,8 @@ void golden_qwen_image(golden_fixture *f)
     gen_weights *weights = file ? golden_part(f, file, GEN_PART_TRANSFORMER) : NULL;
     if (!m.cls)
         golden_skip(f, "no network of class \"%s\"", f->class_name);
-    else if (weights && golden_ok(f, m.cls->configure(&m.config, f->config, &err), &err))
+    else if (weights &&
+             golden_ok(f, gen_network_configure(&m.config, m.cls, f->config, &err), &err))
         run(&m, weights);
     gen_free(m.config);
     gen_weights_free(weights);

@@ -142,7 +142,7 @@ static void run_paper(model *m, const gen_network_class *cls)
     gen_free(m->config);
     m->config = NULL;
     if (golden_ok(f, gen_json_adopt(&json, root, f->config->path, &err), &err) &&
-        golden_ok(f, cls->configure(&m->config, json, &err), &err)) {
+        golden_ok(f, gen_network_configure(&m->config, cls, json, &err), &err)) {
         const int64_t out[4] = {m->nhwc[0], m->nhwc[1], m->nhwc[2], m->out_channels};
         const float *x = golden_load_nhwc(f, "in.x", NULL), *y = x ? evaluate(m, x) : NULL;
         if (y)
@@ -159,7 +159,8 @@ void golden_rwkv(golden_fixture *f)
     model m = {.f = f, .weights = golden_open_weights(f, "")};
     if (!cls)
         golden_skip(f, "no network of class \"%s\"", f->class_name);
-    else if (m.weights && golden_ok(f, cls->configure(&m.config, f->config, &err), &err)) {
+    else if (m.weights &&
+             golden_ok(f, gen_network_configure(&m.config, cls, f->config, &err), &err)) {
         cls->describe(m.config, &traits);
         m.out_channels = traits.out_channels;
         run(&m);

@@ -61,7 +61,7 @@ static void check_case(golden_fixture *f, const gen_spm *spm, size_t number, con
         return;
     }
     if (golden_ok(f, gen_spm_tokenize(spm, s, json_string_length(text), &ids, &err), &err) &&
-        golden_ok(f, gen_spm_encode(spm, s, 1 << 20, &all, &err), &err) &&
+        golden_ok(f, gen_spm_encode(spm, s, 1 << 20, &all, NULL, &err), &err) &&
         golden_ok(f, gen_spm_normalise(spm, s, json_string_length(text), &normal, &size, &err),
                   &err) &&
         golden_ok(f, gen_spm_decode(spm, ids.ids, ids.count, &decoded, &err), &err)) {

@@ -89,7 +89,7 @@ void golden_unet(golden_fixture *f)
     gen_weights *weights = golden_open_weights(f, "");
     if (!cls)
         golden_skip(f, "no network of class \"%s\"", f->class_name);
-    else if (weights && golden_ok(f, cls->configure(&config, f->config, &err), &err))
+    else if (weights && golden_ok(f, gen_network_configure(&config, cls, f->config, &err), &err))
         run(f, weights, cls, config);
     gen_free(config);
     gen_weights_free(weights);

@@ -76,7 +76,7 @@ static gen_status time_network(const bench *b, const gen_network_class *cls, gen
     gen_graph *g = NULL;
     gen_plan *plan = NULL;
     gen_network_traits traits;
-    GEN_TRY(cls->configure(&config, b->config, err));
+    GEN_TRY(gen_network_configure(&config, cls, b->config, err));
     cls->describe(config, &traits);
     const gen_network_shape shape = {
         .batch = 1,

@@ -26,7 +26,7 @@ static gen_network_traits traits_of(const gen_network_class *cls, const char *te
     gen_network_traits traits;
     void *config;
     gen_json *json = parse(text);
-    EXPECT_OK(cls->configure(&config, json, &err));
+    EXPECT_OK(gen_network_configure(&config, cls, json, &err));
     gen_json_free(json);
     if (index && cls->read_index) {
         json = parse(index);
@@ -87,7 +87,7 @@ static void sizes_for_pixart_alpha(void **state)
         gen_json *json = parse(has_sizes ? "{}" : "{\"use_additional_conditions\": false}");
         float ids[3] = {-1, -1, -1};
         void *config;
-        EXPECT_OK(gen_pixart_network.configure(&config, json, &err));
+        EXPECT_OK(gen_network_configure(&config, &gen_pixart_network, json, &err));
         gen_pixart_network.fill_time_ids(config, 512, 768, false, ids);
         EXPECT_BETWEEN(ids[0], has_sizes ? 768 : -1, has_sizes ? 768 : -1);
         EXPECT_BETWEEN(ids[1], has_sizes ? 512 : -1, has_sizes ? 512 : -1);
@@ -115,7 +115,7 @@ static void settings_that_cannot_be(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gen_json *json = parse(cases[i].text);
         void *config = NULL;
-        EXPECT_STATUS(GEN_ERROR_MODEL, cases[i].cls->configure(&config, json, &err));
+        EXPECT_STATUS(GEN_ERROR_MODEL, gen_network_configure(&config, cases[i].cls, json, &err));
         EXPECT_CONTAINS(err.message, cases[i].message);
         gen_json_free(json);
     }
@@ -216,7 +216,7 @@ static void latents_off_the_grid(void **state)
         void *config;
         EXPECT_OK(gen_weights_new(&w, &err));
         EXPECT_OK(gen_graph_new(&g, &err));
-        EXPECT_OK(networks[i]->configure(&config, json, &err));
+        EXPECT_OK(gen_network_configure(&config, networks[i], json, &err));
         networks[i]->record(g, gen_scope_root(w), config, &shape);
         EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_graph_status(g, &err));
         EXPECT_CONTAINS(err.message, "latents of 16x15 are not whole patches of 2");

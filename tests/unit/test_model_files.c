@@ -278,8 +278,9 @@ static void files_are_told_apart(void **state)
     } kinds[] = {
         {{"lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight",
           "lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight"},
-         "is a LoRA (2 tensors), not a generator"},
-        {{"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"}, "is a LoRA (1 tensors)"},
+         "is a LoRA for Stable Diffusion (2 tensors), not a generator"},
+        {{"unet.down_blocks.0.attentions.0.proj_in.lora_A.weight"},
+         "is a LoRA for Stable Diffusion (1 tensors)"},
         {{"control_model.input_blocks.0.0.weight"}, "is a ControlNet"},
         {{"emb_params"}, "is a textual inversion embedding"},
         {{"encoder.block.0.layer.0.SelfAttention.q.weight"}, "is a T5 text encoder"},

@@ -18,7 +18,7 @@ static gen_status configure(void **config, const char *text, gen_error *err)
         gen_json_parse(&json, text, strlen(text), "config.json", GEN_ERROR_MODEL, err);
     if (status)
         return status;
-    const gen_status result = gen_qwen_image_network.configure(config, json, err);
+    const gen_status result = gen_network_configure(config, &gen_qwen_image_network, json, err);
     gen_json_free(json);
     return result;
 }
@@ -54,7 +54,7 @@ static model open_model(void)
     gen_error err = {0};
     gen_json *json = NULL;
     EXPECT_OK(gen_json_open(&json, FIXTURE "config.json", GEN_ERROR_MODEL, &err));
-    EXPECT_OK(gen_qwen_image_network.configure(&m.config, json, &err));
+    EXPECT_OK(gen_network_configure(&m.config, &gen_qwen_image_network, json, &err));
     gen_json_free(json);
     EXPECT_OK(gen_weights_new(&m.weights, &err));
     EXPECT_OK(gen_safetensors_open(m.weights, FIXTURE "diffusion_pytorch_model.safetensors", &err));

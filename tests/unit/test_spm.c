@@ -180,7 +180,7 @@ static void long_texts_keep_their_end(void **state)
     gen_spm *spm;
     gen_ids ids = {0};
     EXPECT_OK(gen_spm_open(&spm, FIXTURES "spm_t5", &err));
-    EXPECT_OK(gen_spm_encode(spm, "a photo of a cat", 3, &ids, &err));
+    EXPECT_OK(gen_spm_encode(spm, "a photo of a cat", 3, &ids, NULL, &err));
     assert_int_equal(ids.count, 3);
     assert_int_equal(ids.ids[0], 7);
     assert_int_equal(ids.ids[1], 79);
@@ -188,7 +188,7 @@ static void long_texts_keep_their_end(void **state)
     gen_ids_free(&ids);
     char *text = calloc(1, (2 << 20) + 1);
     memset(text, 'a', 2 << 20);
-    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_spm_encode(spm, text, 3, &ids, &err));
+    EXPECT_STATUS(GEN_ERROR_ARGUMENT, gen_spm_encode(spm, text, 3, &ids, NULL, &err));
     EXPECT_CONTAINS(err.message, "a text of 2097152 bytes, expected at most 1048576");
     EXPECT_OK(gen_spm_check(spm, 420, &err));
     EXPECT_STATUS(GEN_ERROR_MODEL, gen_spm_check(spm, 419, &err));
@@ -316,7 +316,7 @@ static void lack_of_memory_is_reported(void **state)
         gen_alloc_fail_at(n);
         gen_status status = gen_spm_open(&spm, FIXTURES "spm_umt5", &err);
         if (!status)
-            status = gen_spm_encode(spm, "a photo of a cat Ü", 100, &ids, &err);
+            status = gen_spm_encode(spm, "a photo of a cat Ü", 100, &ids, NULL, &err);
         if (!status)
             status = gen_spm_decode(spm, ids.ids, ids.count, &text, &err);
         is_done = gen_alloc_count() < n;
