@@ -90,19 +90,21 @@ void find_scores(uint query, uint key, uint q_row, uint k_row, uint head)
                 s += 1.4426950408889634 *
                      float(bias[p.b0 + sample_index * p.b_sample + head * p.b_head +
                           (query + r) * p.b_query + key + j]);
-            probabilities[j * (BQ + 1) + r] = counts && s > HIDDEN ? s : HIDDEN;
+            if (!counts || s < HIDDEN) // a score that is not a number stays one
+                s = HIDDEN;
+            probabilities[j * (BQ + 1) + r] = s;
         }
 }
 
 // Scores become probabilities, not yet divided by their sum; an invocation for each query.
 void find_probabilities(uint r)
 {
-    float top = row_max[r], sum = 0.0;
+    float top = row_max[r], sum = 0.0; // max() may drop what is not a number: the sum keeps it
     for (uint j = 0; j < BK; j++)
         top = max(top, probabilities[j * (BQ + 1) + r]);
     for (uint j = 0; j < BK; j++) {
         const float s = probabilities[j * (BQ + 1) + r];
-        const float e = s > HIDDEN ? exact_exp2(s - top) : 0.0;
+        const float e = s == HIDDEN ? 0.0 : exact_exp2(s - top);
         probabilities[j * (BQ + 1) + r] = e;
         sum += e;
     }
@@ -132,6 +134,7 @@ void main()
             const bool loads = p.resumes != 0 && query + r < p.tq && c < p.dv;
             values[a * NV + b] = loads ? state[(states + r) * state_size + 2 + c] : 0.0;
         }
+    barrier(); // the sums of rows are read even where no key follows
     const uint end = IS_CAUSAL ? min(p.end_key, query + BQ) : p.end_key;
     for (uint key = p.begin_key; key < end; key += BK) {
         const uint k_row = gl_WorkGroupID.z * p.tk + key - p.base_key;
@@ -172,6 +175,6 @@ void main()
                 state[(states + r) * state_size + 2 + c] = values[a * NV + b];
             else
                 y[p.y0 + (q_row + r) * p.ld_y + head * p.dv + c] =
-                    STORE(sum > 0.0 ? values[a * NV + b] / sum : 0.0);
+                    STORE(sum == 0.0 ? 0.0 : values[a * NV + b] / sum);
         }
 }

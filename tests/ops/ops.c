@@ -27,13 +27,14 @@ static void close_cpu(gen_backend *backend)
 }
 
 static const char *const cpu_levels[] = {"generic", "avx2", "avx512", NULL};
-const ops_backend ops_cpu = {"cpu", cpu_levels, open_cpu, close_cpu, true};
+const ops_backend ops_cpu = {"cpu", cpu_levels, open_cpu, close_cpu, true, 0};
 
 static const ops_backend *const backends[] = {
     &ops_cpu,
 #ifdef GEN_HAVE_VULKAN
     &ops_vulkan,
     &ops_vulkan_windows,
+    &ops_vulkan_half,
 #endif
 };
 static const ops_backend *under_test = &ops_cpu;
@@ -373,7 +374,7 @@ static ops_results run_way(const ops_run *run, const ops_config *config, unsigne
     return r;
 }
 
-static bool has_level(const char *level)
+bool ops_has_level(const char *level)
 {
     gen_error err = {0};
     gen_backend *backend = NULL;
@@ -399,7 +400,7 @@ void ops_check(const char *what, ops_build build, const void *arg, ops_options o
 
     int levels = 0;
     for (const char *const *level = under_test->levels; *level; level++) {
-        if (!has_level(*level))
+        if (!ops_has_level(*level))
             continue;
         levels++;
         for (int variant = 0; variant < 4; variant++) {

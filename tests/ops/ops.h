@@ -53,13 +53,15 @@ typedef struct ops_backend {
                                   DEVICE are left out */
     gen_status (*open)(gen_backend **out, const ops_config *config, gen_error *err);
     void (*close)(gen_backend *backend);
-    bool has_threads; /* false: a second thread only stands for another way of cutting the work,
-                         tried once */
+    bool has_threads;    /* false: a second thread only stands for another way of cutting the work,
+                            tried once */
+    unsigned plan_flags; /* of plans of tests that ask for them */
 } ops_backend;
 
 extern const ops_backend ops_cpu;
 #ifdef GEN_HAVE_VULKAN
 extern const ops_backend ops_vulkan, ops_vulkan_windows;
+extern const ops_backend ops_vulkan_half; /* activations in f16 */
 #endif
 
 typedef void (*ops_build)(ops_case *c, const void *arg);
@@ -76,6 +78,9 @@ typedef struct ops_options {
 /* true for each n-th call with this counter, which starts at 0; always true on the CPU.  Other
  * backends compile something for each combination of a long list, so they take some of them. */
 bool ops_takes(int *counter, int n);
+
+/* Whether the machine has a level of the backend under test. */
+bool ops_has_level(const char *level);
 
 /* Runs a case in all ways on the backend under test; fails the running test. */
 void ops_check(const char *what, ops_build build, const void *arg, ops_options options);
