@@ -11,21 +11,26 @@ gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, int64_t rows, int64_t cols)
     return tiles < 16 ? small : medium;
 }
 
-void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile)
+static void epilogue_constants(gen_vk_dispatch *d, const gen_node *node)
 {
     const gen_epilogue *e = &node->epilogue;
     const gen_tensor *w = gen_tensor_owner(node->inputs[1], NULL);
+    gen_vk_constant(d, gen_vk_form_dtype(w->weight, GEN_VK_STORED));
+    gen_vk_constant(d, gen_vk_bias(node) != NULL);
+    gen_vk_constant(d, e->act);
+    gen_vk_constant(d, !e->residual ? 0 : e->residual_broadcasts ? 2 : 1);
+    gen_vk_constant(d, e->post_act);
+}
+
+void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile)
+{
     gen_vk_constant(d, tile.bm / tile.tm * (tile.bn / tile.tn));
     gen_vk_constant(d, tile.bm);
     gen_vk_constant(d, tile.bn);
     gen_vk_constant(d, tile.bk);
     gen_vk_constant(d, tile.tm);
     gen_vk_constant(d, tile.tn);
-    gen_vk_constant(d, gen_vk_form_dtype(w->weight, GEN_VK_STORED));
-    gen_vk_constant(d, gen_vk_bias(node) != NULL);
-    gen_vk_constant(d, e->act);
-    gen_vk_constant(d, !e->residual ? 0 : e->residual_broadcasts ? 2 : 1);
-    gen_vk_constant(d, e->post_act);
+    epilogue_constants(d, node);
 }
 
 const gen_tensor *gen_vk_bias(const gen_node *node)
@@ -156,8 +161,59 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, gen_vk_tile ti
                   gen_vk_divide_up(part->rows, tile.bm), 1);
 }
 
+/* ---- few rows ------------------------------------------------------------------------------- */
+
+enum { FEW_ROWS = 8, COLS = 8, LANES = 32 }; /* as in linear_vec.comp */
+
+typedef struct linear_vec_params { /* as in linear_vec.comp */
+    uint32_t cols, depth;
+    uint32_t x0, ld_x, w0, b0, r0, ld_r, y0, ld_y;
+    uint32_t sample_rows;
+} linear_vec_params;
+
+static bool has_few_rows(const gen_vk_compiler *c, const gen_node *node)
+{
+    const gen_tensor *x = node->inputs[0];
+    const int64_t rows = gen_tensor_rows(x);
+    return rows <= FEW_ROWS && rows <= gen_vk_product_rows(c, node) &&
+           rows <= gen_vk_window_rows(c, x) &&
+           x->dims[x->rank - 1] / LANES + 2 * LANES < GEN_VK_LOOP_LIMIT;
+}
+
+static void encode_few_rows(gen_vk_compiler *c, const gen_node *node)
+{
+    const gen_tensor *x = node->inputs[0], *w = node->inputs[1], *y = node->output;
+    const int64_t rows = gen_tensor_rows(x), depth = x->dims[x->rank - 1];
+    const int64_t all = y->dims[y->rank - 1];
+    const int64_t step = gen_vk_min(window_cols(c, node, depth), (int64_t)GEN_VK_MAX_GROUPS * COLS);
+    for (int64_t col = 0; col < all; col += step) {
+        const gen_vk_part part = {.rows = rows, .col = col, .cols = gen_vk_min(step, all - col)};
+        linear_vec_params p = {.cols = (uint32_t)part.cols,
+                               .depth = (uint32_t)depth,
+                               .ld_x = (uint32_t)x->ld,
+                               .ld_y = (uint32_t)y->ld,
+                               .sample_rows = (uint32_t)(rows / y->dims[0])};
+        gen_vk_dispatch *d = gen_vk_dispatch_new(c, "linear_vec");
+        gen_vk_constant(d, (uint32_t)rows);
+        epilogue_constants(d, node);
+        p.x0 = gen_vk_bind_rows(c, d, x, 0, rows, GEN_VK_READ);
+        p.w0 = gen_vk_bind(c, d, w, col * depth, part.cols * depth, GEN_VK_READ);
+        const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, &part);
+        p.b0 = e.b0;
+        p.r0 = e.r0;
+        p.ld_r = e.ld_r;
+        p.y0 = gen_vk_bind_rows(c, d, y, 0, rows, GEN_VK_WRITE) + (uint32_t)col;
+        gen_vk_push(d, &p, sizeof p);
+        gen_vk_groups(c, d, gen_vk_divide_up(part.cols, COLS), 1, 1);
+    }
+}
+
 static void encode(gen_vk_compiler *c, const gen_node *node)
 {
+    if (has_few_rows(c, node)) {
+        encode_few_rows(c, node);
+        return;
+    }
     const gen_tensor *x = node->inputs[0], *y = node->output;
     const gen_vk_tile tile = gen_vk_choose_tile(c->vk, gen_tensor_rows(y), y->dims[y->rank - 1]);
     int64_t window = gen_vk_min(gen_vk_product_rows(c, node), gen_vk_window_rows(c, x));

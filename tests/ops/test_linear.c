@@ -107,6 +107,25 @@ static void all_epilogues(void **state)
                                         .post_act = (gen_act)post});
 }
 
+/* Backends may treat few rows in their own way: all epilogues, and depths beyond one pass. */
+static void few_rows(void **state)
+{
+    (void)state;
+    for (int rows = 1; rows <= 5; rows++)
+        for (int residual = 0; residual < 3; residual++)
+            check((linear_case){.samples = 2,
+                                .rows = rows,
+                                .k = 31 + 33 * residual,
+                                .n = 21 * rows,
+                                .dtype = (gen_dtype)((rows + residual) % 3),
+                                .has_bias = rows & 1,
+                                .act = residual == 1 ? GEN_ACT_SILU : GEN_ACT_NONE,
+                                .residual = residual,
+                                .post_act = residual == 2 ? GEN_ACT_GELU : GEN_ACT_NONE,
+                                .extra = rows % 3});
+    check((linear_case){.rows = 8, .k = 3071, .n = 1001, .dtype = GEN_BF16, .has_bias = true});
+}
+
 /* Weights as files have them: at odd addresses, as kernels of one pixel. */
 typedef struct stored_case {
     gen_dtype dtype;
@@ -239,10 +258,10 @@ static void refuses_not_finite(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_sizes),      cmocka_unit_test(all_remainders),
-        cmocka_unit_test(large_products), cmocka_unit_test(all_epilogues),
-        cmocka_unit_test(stored_weights), cmocka_unit_test(refuses_not_finite),
-        cmocka_unit_test(eight_bits),
+        cmocka_unit_test(all_sizes),          cmocka_unit_test(all_remainders),
+        cmocka_unit_test(large_products),     cmocka_unit_test(all_epilogues),
+        cmocka_unit_test(few_rows),           cmocka_unit_test(stored_weights),
+        cmocka_unit_test(refuses_not_finite), cmocka_unit_test(eight_bits),
     };
     return OPS_MAIN(argc, argv, tests);
 }

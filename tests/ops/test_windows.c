@@ -15,6 +15,8 @@ static void build_linear(ops_case *c, const void *arg)
     gen_output(c->g, y, "y");
     y = gen_linear(c->g, ops_scope(c, "fc"), x);
     gen_output(c->g, gen_add(c->g, y, ops_input(c, "sample", GEN_DIMS(2, 1, 70))), "z");
+    y = gen_linear(c->g, ops_scope(c, "fc"), ops_strided(c, "few", 2, GEN_DIMS(2, 3, 63)));
+    gen_output(c->g, gen_add(c->g, y, ops_input(c, "few each", GEN_DIMS(2, 3, 70))), "few rows");
 }
 
 static void products(void **state)
@@ -145,8 +147,10 @@ static void build_deep(ops_case *c, const void *arg)
     gen_tensor *row = ops_input(c, "row", GEN_DIMS(1, 1, 70000));
     gen_output(c->g, gen_layer_norm(c->g, GEN_NO_AFFINE, row, 1e-5f), "norm");
     ops_weight(c, "fc.weight", GEN_F16, 0.0, 0.01, GEN_DIMS(3, 40000));
-    gen_tensor *deep = ops_input(c, "deep", GEN_DIMS(2, 40000));
+    gen_tensor *deep = ops_input(c, "deep", GEN_DIMS(10, 40000));
     gen_output(c->g, gen_project(c->g, ops_scope(c, "fc"), deep), "product");
+    gen_tensor *few = ops_input(c, "few", GEN_DIMS(2, 40000));
+    gen_output(c->g, gen_project(c->g, ops_scope(c, "fc"), few), "product of few rows");
     gen_tensor *q = ops_input(c, "q", GEN_DIMS(1, 3, 160));
     gen_tensor *k = ops_input(c, "k", GEN_DIMS(1, 7000, 160));
     gen_output(c->g, gen_attention(c->g, q, k, k, (gen_attention_options){.heads = 1}), "keys");
