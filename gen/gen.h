@@ -301,7 +301,7 @@ GEN_API void gen_device_list_free(gen_device_list *list);
 typedef struct gen_model_params {
     size_t struct_size;    /* set by GEN_MODEL_PARAMS() */
     const char *path;      /* a diffusers directory or a .safetensors file; NULL: the small
-                              model that comes with gen */
+                              model that comes with gen, for editing another */
     const char *base;      /* the model whose autoencoder, text encoder and settings are taken
                               where `path` has none; NULL: none */
     const char *vae;       /* another autoencoder, file or directory; NULL: the model's */

@@ -46,37 +46,98 @@ static bool is_folder(const char *path)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static gen_status add_input(image_run *run, const char *path, gen_error *err)
+static gen_status no_memory(gen_error *err)
 {
-    gen_image **inputs = realloc(run->inputs, ((size_t)run->num_inputs + 1) * sizeof *run->inputs);
-    if (!inputs)
-        return cli_fail(err, GEN_ERROR_MEMORY, "no memory");
-    run->inputs = inputs;
-    const gen_status status = gen_image_load(&inputs[run->num_inputs], path, err);
-    run->num_inputs += status == GEN_OK;
-    return status;
+    return cli_fail(err, GEN_ERROR_MEMORY, "no memory");
+}
+
+static gen_status add_path(image_run *run, const char *folder, const char *name, gen_error *err)
+{
+    const size_t n = (size_t)run->num_input_paths + 1;
+    char **paths = realloc(run->input_paths, n * sizeof *paths);
+    if (!paths)
+        return no_memory(err);
+    run->input_paths = paths;
+    if (asprintf(&paths[n - 1], "%s%s%s", folder, *folder ? "/" : "", name) < 0)
+        return no_memory(err);
+    run->num_input_paths++;
+    return GEN_OK;
 }
 
 /* The pictures of a folder in the order of their names, or the one file. */
-static gen_status read_inputs(image_run *run, gen_error *err)
+static gen_status find_paths(image_run *run, gen_error *err)
 {
     const char *path = run->settings->input;
     struct dirent **entries = NULL;
     gen_status status = GEN_OK;
     if (!is_folder(path))
-        return add_input(run, path, err);
+        return add_path(run, "", path, err);
     const int count = scandir(path, &entries, only_pictures, in_order);
     if (count <= 0)
         status = cli_fail(err, GEN_ERROR_INPUT, "%s: a folder without pictures", path);
     for (int i = 0; i < count; i++) {
-        char name[CLI_MAX_PATH];
-        snprintf(name, sizeof name, "%s/%s", path, entries[i]->d_name);
         if (!status)
-            status = add_input(run, name, err);
+            status = add_path(run, path, entries[i]->d_name, err);
         free(entries[i]);
     }
     free(entries);
     return status;
+}
+
+gen_status cli_clip_find(image_run *run, gen_error *err)
+{
+    const gen_model_info *info = gen_model_get_info(run->model);
+    if (!run->settings->input || run->num_input_paths)
+        return GEN_OK;
+    if (!run->is_edit && !info->takes_first_frame) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "-i: this model %s",
+                 info->changes_pictures ? "changes pictures"
+                 : info->default_frames ? "makes clips from text alone"
+                                        : "makes pictures from text alone");
+        return cli_hint(err, info->changes_pictures
+                                 ? "gen edit -m MODEL -i picture.png -o changed.png"
+                                 : "gen edit changes pictures; image-to-video models begin with "
+                                   "one");
+    }
+    const gen_status status = find_paths(run, err);
+    if (status)
+        return status;
+    if (!run->is_edit && run->num_input_paths > 1)
+        return cli_fail(err, GEN_ERROR_ARGUMENT, "-i: %d pictures, expected one",
+                        run->num_input_paths);
+    if (!run->is_edit || info->default_frames)
+        return GEN_OK;
+    run->pictures_per_input = run->num_pictures;
+    if (run->num_pictures > UINT64_MAX / (uint64_t)run->num_input_paths)
+        return cli_fail(err, GEN_ERROR_ARGUMENT, "%llu of each of %d pictures are too many",
+                        (unsigned long long)run->num_pictures, run->num_input_paths);
+    run->num_pictures *= (uint64_t)run->num_input_paths;
+    return GEN_OK;
+}
+
+static void free_inputs(image_run *run)
+{
+    for (int i = 0; i < run->num_inputs; i++)
+        gen_image_free(run->inputs[i]);
+    free(run->inputs);
+    run->inputs = NULL;
+    run->num_inputs = 0;
+}
+
+static gen_status read_inputs(image_run *run, gen_error *err)
+{
+    const bool is_one = run->pictures_per_input > 0;
+    const int first = is_one ? run->input : 0, count = is_one ? 1 : run->num_input_paths;
+    free_inputs(run);
+    if (!(run->inputs = calloc((size_t)count, sizeof *run->inputs)))
+        return no_memory(err);
+    for (int i = 0; i < count; i++) {
+        const gen_status status = gen_image_load(&run->inputs[i], run->input_paths[first + i], err);
+        if (status)
+            return status;
+        run->num_inputs++;
+    }
+    return GEN_OK;
 }
 
 /* ---- sizes ---------------------------------------------------------------------------------- */
@@ -112,7 +173,7 @@ static gen_status resize_inputs(image_run *run, int width, int height, gen_error
             continue;
         if (i == 0)
             cli_report(run->reporter, GEN_LOG_NOTE, "%s: %dx%d brought to %dx%d",
-                       run->settings->input, image->width, image->height, width, height);
+                       run->input_paths[run->input], image->width, image->height, width, height);
         const gen_status status =
             gen_image_resize(&resized, image, width, height, GEN_FILTER_BICUBIC, err);
         if (status)
@@ -125,20 +186,12 @@ static gen_status resize_inputs(image_run *run, int width, int height, gen_error
 
 gen_status cli_clip_inputs(image_run *run, gen_error *err)
 {
-    const gen_model_info *info = gen_model_get_info(run->model);
     gen_generate_params *p = &run->params;
     if (!run->settings->input)
         return GEN_OK;
-    if (!run->is_edit && !info->takes_first_frame) {
-        cli_fail(err, GEN_ERROR_ARGUMENT, "-i: this model makes %s from text alone",
-                 info->default_frames ? "clips" : "pictures");
-        return cli_hint(err, "gen edit changes pictures; image-to-video models begin with one");
-    }
     gen_status status = read_inputs(run, err);
     if (status)
         return status;
-    if (run->num_inputs > 1 && (!run->is_edit || !info->default_frames))
-        return cli_fail(err, GEN_ERROR_ARGUMENT, "-i: %d pictures, expected one", run->num_inputs);
     choose_size(run, &p->width, &p->height);
     status = resize_inputs(run, p->width, p->height, err);
     if (run->is_edit) {
@@ -152,9 +205,10 @@ gen_status cli_clip_inputs(image_run *run, gen_error *err)
 
 void cli_clip_free(image_run *run)
 {
-    for (int i = 0; i < run->num_inputs; i++)
-        gen_image_free(run->inputs[i]);
-    free(run->inputs);
+    free_inputs(run);
+    for (int i = 0; i < run->num_input_paths; i++)
+        free(run->input_paths[i]);
+    free(run->input_paths);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */

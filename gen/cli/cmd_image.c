@@ -87,7 +87,11 @@ static gen_status read_prompts(image_run *run, gen_error *err)
         return cli_hint(err, "quote a prompt of several words");
     }
     const bool has_prompt = s->prompt || s->num_words > 0;
-    if (!has_prompt && run->is_edit)
+    if (!has_prompt && run->is_edit && !s->model) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt: what is to change?");
+        return cli_hint(err, "gen edit -i picture.png \"at night\" -o night.png");
+    }
+    if (!has_prompt && run->is_edit) /* some bridges do one thing only */
         return (run->prompt = strdup("")) ? GEN_OK : no_memory(err);
     if (!has_prompt && !s->class_label && !s->model) { /* a model knows whether it needs one */
         cli_fail(err, GEN_ERROR_ARGUMENT, "no prompt");
@@ -134,9 +138,16 @@ static bool keeps_seed(const cli_settings *s)
     return s->variation_strength > 0 && s->seeds.count <= 1;
 }
 
+/* Each of several inputs has all the seeds. */
+static uint64_t within_input(const image_run *run, uint64_t i)
+{
+    return run->pictures_per_input ? i % run->pictures_per_input : i;
+}
+
 static uint64_t seed_of(const image_run *run, uint64_t i)
 {
     const cli_settings *s = run->settings;
+    i = within_input(run, i);
     if (s->seeds.count > 1)
         return cli_seeds_at(&s->seeds, i);
     const uint64_t first = s->seeds.count ? cli_seeds_at(&s->seeds, 0) : run->random_seed;
@@ -148,6 +159,7 @@ static uint64_t variation_seed_of(const image_run *run, uint64_t i)
     const cli_settings *s = run->settings;
     if (s->variation_strength == 0)
         return 0;
+    i = within_input(run, i);
     const uint64_t first =
         s->variation_seeds.count ? cli_seeds_at(&s->variation_seeds, 0) : run->random_variation;
     return keeps_seed(s) ? first + i * (uint64_t)s->seed_step : first;
@@ -179,10 +191,10 @@ static gen_status choose_pattern(image_run *run, gen_error *err)
 {
     const cli_settings *s = run->settings;
     const bool has_several = run->num_pictures > 1;
-    const char *file = run->is_edit
-                           ? has_several ? "{stem}-edited-{seed}{ext}" : "{stem}-edited{ext}"
-                       : has_several ? "{prompt:40}-{seed}{ext}"
-                                     : "{prompt:40}{ext}";
+    const bool has_seeds = run->pictures_per_input ? run->pictures_per_input > 1 : has_several;
+    const char *file = run->is_edit ? has_seeds ? "{stem}-edited-{seed}{ext}" : "{stem}-edited{ext}"
+                       : has_seeds  ? "{prompt:40}-{seed}{ext}"
+                                    : "{prompt:40}{ext}";
     const char *output = s->output ? s->output : "";
     const size_t n = strlen(output);
     char *pattern = NULL;
@@ -199,7 +211,8 @@ static gen_status choose_pattern(image_run *run, gen_error *err)
         size = asprintf(&pattern, "%s%s", output, file);
     } else if (is_folder(output)) {
         size = asprintf(&pattern, "%s/%s", output, file);
-    } else if (has_several && !gen_output_varies(output)) {
+    } else if (has_several && !gen_output_varies(output) &&
+               (has_seeds || !strstr(output, "{stem}"))) {
         const int stem = (int)stem_length(output);
         size = asprintf(&pattern, "%.*s-{i}%s", stem, output, output + stem);
     } else {
@@ -207,6 +220,7 @@ static gen_status choose_pattern(image_run *run, gen_error *err)
     }
     if (size < 0)
         return no_memory(err);
+    free(run->pattern);
     run->pattern = pattern;
     return GEN_OK;
 }
@@ -219,7 +233,9 @@ static gen_status name_picture(char **out, const image_run *run, uint64_t i, gen
     snprintf(extension, sizeof extension, ".%s",
              run->settings->format ? run->settings->format : "png");
     const gen_output_fields fields =
-        GEN_OUTPUT_FIELDS(.input = run->is_edit ? run->settings->input : NULL,
+        GEN_OUTPUT_FIELDS(.input = !run->is_edit             ? NULL
+                                   : run->pictures_per_input ? run->input_paths[run->input]
+                                                             : run->settings->input,
                           .prompt = run->prompt ? run->prompt : p->class_label,
                           .model = gen_model_get_info(run->model)->name, .extension = extension,
                           .seed = seed_of(run, i), .index = (int64_t)i + 1, .width = p->width,
@@ -556,13 +572,29 @@ static gen_status check_output(const image_run *run, gen_error *err)
     return status;
 }
 
+/* Takes up the input that is next, or of a folder the first after it that can be read. */
+static gen_status take_input(image_run *run, gen_error *err)
+{
+    gen_status status;
+    while ((status = resolve(run, err)) == GEN_ERROR_INPUT && run->pictures_per_input &&
+           run->input + 1 < run->num_input_paths) {
+        cli_report_error(run->reporter, err);
+        run->num_failed += run->pictures_per_input;
+        run->input++;
+    }
+    return status;
+}
+
 static gen_status prepare(image_run *run, gen_error *err)
 {
     gen_status status;
     if ((status = read_prompts(run, err)) || (status = check_sampling(run->settings, err)) ||
         (status = count_pictures(run, err)) || (status = choose_pattern(run, err)) ||
-        (status = open_model(run, err)) || (status = resolve(run, err)) ||
-        (status = check_output(run, err)))
+        (status = open_model(run, err)) || (status = cli_clip_find(run, err)))
+        return status;
+    if (run->num_input_paths > 1 && (status = choose_pattern(run, err)))
+        return status;
+    if ((status = take_input(run, err)) || (status = check_output(run, err)))
         return status;
     return GEN_OK;
 }
@@ -601,8 +633,21 @@ static gen_status make_pictures(image_run *run, gen_error *err)
     run->progress = (cli_progress){
         .reporter = run->reporter, .num_items = (int)run->num_pictures, .is_shown = has_progress};
     cli_signals_install(run->num_pictures > 1, s->quiet || run->reporter->is_json);
-    for (uint64_t i = 0; i < run->num_pictures && !cli_signals_pending(); i++) {
-        gen_status status = make_picture(run, i, err);
+    const uint64_t each = run->pictures_per_input;
+    for (uint64_t i = each * (uint64_t)run->input; i < run->num_pictures && !cli_signals_pending();
+         i++) {
+        gen_status status = GEN_OK;
+        if (each && i / each > (uint64_t)run->input) {
+            run->input++;
+            if ((status = take_input(run, err)) == GEN_ERROR_INPUT) { /* the last of a folder */
+                cli_report_error(run->reporter, err);
+                run->num_failed += each;
+                break;
+            }
+            i = each * (uint64_t)run->input;
+        }
+        if (!status)
+            status = make_picture(run, i, err);
         if (status && (status = go_on_without(run, status, err)))
             return status;
     }

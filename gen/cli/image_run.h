@@ -21,9 +21,13 @@ typedef struct image_run {
     uint64_t num_failed;
     bool was_reopened; /* the device, after it was lost */
     bool is_edit;
-    gen_image **inputs; /* of -i: frames, of the size of the result */
+    char **input_paths; /* of -i: the file, or the pictures of the folder */
+    int num_input_paths;
+    gen_image **inputs; /* read of them: frames, of the size of the result */
     int num_inputs;
-    char sha256[65]; /* "" when unknown */
+    int input;                   /* pictures are changed one by one: which of the paths is next */
+    uint64_t pictures_per_input; /* of num_pictures; 0: there are no inputs, or all are one clip */
+    char sha256[65];             /* "" when unknown */
     bool is_hashed;
     cli_progress progress;
 } image_run;
@@ -38,8 +42,11 @@ int cli_run(const cli_settings *settings, cli_reporter *r, bool is_edit);
 
 /* Is the result more than one frame?  After the settings are resolved. */
 bool cli_makes_clip(const image_run *run);
-/* Reads -i: frames to change, or the frame a clip begins with; brings them to the size asked for
- * and gives them to run->params.  Errors: ARGUMENT; INPUT; MEMORY. */
+/* Lists the files of -i, once the model is open, and decides whether they are pictures to be
+ * changed one by one.  Errors: ARGUMENT; INPUT; MEMORY. */
+gen_status cli_clip_find(image_run *run, gen_error *err);
+/* Reads them: all frames to change, the picture that is next, or the frame a clip begins with;
+ * brings them to the size asked for and gives them to run->params.  Errors: those; INTERNAL. */
 gen_status cli_clip_inputs(image_run *run, gen_error *err);
 /* Refuses an output that cannot be a clip before work is spent on it. */
 gen_status cli_clip_check(const image_run *run, const char *path, gen_error *err);

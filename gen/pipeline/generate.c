@@ -192,6 +192,22 @@ done:
     return status;
 }
 
+/* A network with channels beside the latents of a bridge sees the source there in every step. */
+static gen_status show_source(job *j, gen_error *err)
+{
+    const int beside = j->model->network.traits.in_channels - j->channels;
+    if (beside == 0)
+        return GEN_OK;
+    if (beside != j->channels)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: a bridge with %d channels beside its latents, expected 0 or %d",
+                        j->model->path, beside, j->channels);
+    if (!(j->beside = gen_malloc(j->n * sizeof *j->beside)))
+        return gen_no_memory(err, "latents", j->n * sizeof *j->beside);
+    memcpy(j->beside, j->x, j->n * sizeof *j->beside);
+    return GEN_OK;
+}
+
 /* A bridge: the latents of what is to be changed. */
 static gen_status start_from_source(job *j, gen_error *err)
 {
@@ -206,11 +222,13 @@ static gen_status start_from_source(job *j, gen_error *err)
         if (!pixels)
             return gen_no_memory(err, "picture", n * sizeof *pixels);
         gen_clip_pixels(pixels, p->source[0]);
-        status = gen_vae_encode(j->model->vae, pixels, 1, p->height, p->width, NULL, j->x, err);
+        WITH_RETREAT(status, j,
+                     gen_vae_encode(j->model->vae, pixels, 1, p->height, p->width, NULL, j->x, err),
+                     err);
         gen_free(pixels);
     }
     trace_value(j, "start_latents", 0, j->x, j->n);
-    return status;
+    return status ? status : show_source(j, err);
 }
 
 /* A clip that begins with a picture.  Networks that take it as their first latents get them; those

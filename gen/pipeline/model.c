@@ -147,7 +147,9 @@ static gen_status choose_bridge(gen_model *m, gen_error *err)
         return GEN_OK;
     }
     gen_fail(err, GEN_ERROR_MODEL, "%s: makes pictures from noise and changes none", m->path);
-    return gen_hint(err, "`gen edit` needs a bridge, such as the weights of ViBT");
+    return gen_hint(err,
+                    "`gen edit` needs a bridge: leave out -m for the small one that comes along, "
+                    "or name the weights of ViBT");
 }
 
 /* Stable Diffusion 2 without a configuration: the network itself is asked. */
@@ -273,7 +275,8 @@ static gen_status fill_info(gen_model *m, gen_error *err)
         .default_frames = t->is_video ? t->defaults.num_frames : 0,
         .frames_per_second = t->defaults.frames_per_second,
         .changes_pictures = m->scheduler.network == GEN_NETWORK_BRIDGE,
-        .takes_first_frame = t->takes_first_frame || t->in_channels > t->out_channels,
+        .takes_first_frame =
+            t->takes_first_frame || (t->is_video && t->in_channels > t->out_channels),
         .size_step = factor * (t->patch_width ? t->patch_width : 1),
         .frame_step = (int)gen_vae_time_factor(vae),
         .default_steps = defaults.steps,
@@ -330,7 +333,7 @@ gen_status gen_model_open(gen_model **out, gen_context *context, const gen_model
         return gen_no_memory(err, "model", sizeof *m);
     m->context = context;
     if (!p.path)
-        status = gen_find_asset(&m->path, "postcards", err);
+        status = gen_find_asset(&m->path, p.for_editing ? "postcards-bridge" : "postcards", err);
     else if (!(m->path = gen_strdup(p.path)))
         status = gen_no_memory(err, "model", strlen(p.path));
     if (!status && !(m->name = name_of(m->path)))

@@ -6,7 +6,8 @@ A Brownian bridge between two pictures of one scene: x_t = (1-t) source + t targ
 tau = 1 - t.  The network sees x_t beside the source and the instruction, at time 1000 tau - 1, and predicts
 u = (x_t - target) / tau, so that target = x_t - tau u.  The error of u is divided by alpha, alpha^2 = 1 + s^2 t D / (tau |d|^2),
 d the difference of the two pictures and D its numbers: without it the last bit of noise would be all that is learned.
-The text encoder is the starter's, frozen; the UNet begins as the starter's, made narrower (narrow.py), the source unseen.
+The text encoder is the starter's, frozen.  The UNet begins with random weights: the starter's, cut to two thirds of its width,
+were behind them in all five bins of t after 3000 samples.
 """
 import argparse
 import math
@@ -99,7 +100,6 @@ def parse():
     a.add_argument('--lr', type=float, default=2e-3, help='of Muon; AdamW has half of it')
     a.add_argument('--decay-from', type=int, default=0, help='samples at which the rate begins to fall to 2%% at --samples')
     a.add_argument('--ema', type=float, default=.998)
-    a.add_argument('--random', action='store_true', help='begin with random weights (to compare)')
     a.add_argument('--compile', action='store_true')
     a.add_argument('--bf16', action='store_true', help='matrix products in bf16')
     a.add_argument('--name', default='bridge')
@@ -117,9 +117,6 @@ class Trainer:
         self.text = CLIPTextModel(dict(TEXT, vocab_size=len(self.tokenizer.ids))).eval()
         self.text.load_state_dict(self.shipped('text_encoder/model'))
         self.unet = UNet2DConditionModel(BRIDGE)
-        if not o.random:
-            from narrow import narrow
-            self.unet.load_state_dict(narrow(self.shipped('unet/diffusion_pytorch_model'), UNET, BRIDGE, 16))
         self.unet.to(memory_format=torch.channels_last)
         self.average = Average(self.unet, o.ema)
         self.judged = UNet2DConditionModel(BRIDGE).eval()
