@@ -36,6 +36,22 @@ static void print_usage(FILE *f, const cli_command *command)
             fprintf(f, "       %-32s %s\n", other->usage, other->what);
 }
 
+static void explain_editing(FILE *f)
+{
+    fputs(
+        "\n"
+        "  gen edit -i dusk.png \"at night\" -o night.png\n"
+        "  gen edit -i pictures/ \"as an ink drawing\" -o 'out/{stem}.png'\n"
+        "  gen edit -m vibt.safetensors --base wan/ -i frames/ sketch -o 'out/{frame:05}.png'\n"
+        "\n"
+        "Without -m a small model restyles postcards, best at 256x256: poster, watercolor, paper\n"
+        "cut, ink drawing, neon, pixel art; time of day, season, weather.  A picture keeps its\n"
+        "size, brought to the next smaller one the model can make; -W and -H choose another.  The\n"
+        "pictures of a folder are changed one by one, or are the frames of a clip, as the model\n"
+        "takes them; of pictures those that cannot be read are named and left out.\n",
+        f);
+}
+
 void cli_help_short(FILE *f, const cli_command *command)
 {
     const bool is_image = command->bit == CLI_FOR_IMAGE;
@@ -49,6 +65,8 @@ void cli_help_short(FILE *f, const cli_command *command)
               "lists,\n"
               "a,b,c.  `gen help plot` has examples, families and toy data.\n",
               f);
+    if (command->bit == CLI_FOR_EDIT)
+        explain_editing(f);
     if (!is_image)
         return;
     fputs("\n"
