@@ -60,6 +60,12 @@ void gen_clip_vae_release(gen_clip_vae *vae)
     gen_weights_drop_prepared(vae->root.weights, vae->backend);
 }
 
+void gen_clip_vae_use(gen_clip_vae *vae, gen_backend *backend)
+{
+    gen_clip_vae_release(vae);
+    vae->backend = backend;
+}
+
 /* ---- plans ---------------------------------------------------------------------------------- */
 
 /* Records one chunk of latents h x w; a first chunk is one frame. */

@@ -141,6 +141,8 @@ gen_status gen_clip_vae_new(gen_clip_vae **out, const gen_vae_config *cfg, gen_w
 void gen_clip_vae_free(gen_clip_vae *vae);
 /* Gives back plans and prepared weights. */
 void gen_clip_vae_release(gen_clip_vae *vae);
+/* The same, and goes on with another backend. */
+void gen_clip_vae_use(gen_clip_vae *vae, gen_backend *backend);
 
 /* F frames H x W to moments [f,h,w,2C], mean and log-variance, not scaled (gen_vae_sample(),
  * gen_vae_scale()).  F - 1 is a multiple of the time factor, H and W of the factor.  tile > 0: in

@@ -264,11 +264,12 @@ static gen_status run(void *self, const float *x, const gen_point *at, const int
     gen_denoise_group *g = self;
     if (g->poll)
         GEN_TRY(g->poll(g->poll_self, err));
-    const gen_status status = evaluate(g, x, at, members, count, out, err);
-    if (!status || !g->on_failure)
-        return status;
-    GEN_TRY(g->on_failure(g->on_failure_self, status, err));
-    return evaluate(g, x, at, members, count, out, err);
+    gen_status status = evaluate(g, x, at, members, count, out, err);
+    while (status && g->on_failure) {
+        GEN_TRY(g->on_failure(g->on_failure_self, status, err));
+        status = evaluate(g, x, at, members, count, out, err);
+    }
+    return status;
 }
 
 static gen_status run_member(void *self, const float *x, const gen_point *at, float *out,

@@ -2,6 +2,7 @@
 #include "gen/pipeline/generate.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -53,17 +54,9 @@ static gen_status report(const job *j, gen_phase phase, int step, int num_steps,
     return GEN_OK;
 }
 
-/* Calls again what failed, when the model has another device to try. */
-#define WITH_RETREAT(status, j, call, err)                                                         \
-    do {                                                                                           \
-        (status) = (call);                                                                         \
-        if ((status) && !((status) = gen_model_retreat((j)->model, (status), (err))))              \
-            (status) = (call);                                                                     \
-    } while (0)
-
 static gen_status on_failure(void *self, gen_status status, gen_error *err)
 {
-    return gen_model_retreat(((const job *)self)->model, status, err);
+    return gen_model_retreat(((const job *)self)->model, GEN_WORK_NETWORK, status, err);
 }
 
 /* ---- prompts -------------------------------------------------------------------------------- */
@@ -98,6 +91,18 @@ gen_status gen_model_count_tokens(int64_t *num_tokens, gen_model *m, const gen_g
     return m->text_class ? m->text_class->count(num_tokens, m->text, &request, err) : GEN_OK;
 }
 
+static gen_status check_prompt(const gen_prompt_states *s, gen_error *err)
+{
+    static const char what[] = "text encoder";
+    for (int i = 0; i < 2; i++) {
+        if (s->states[i])
+            GEN_TRY(gen_check_finite(s->states[i], (size_t)(s->num_tokens * s->dim), what, err));
+        if (s->pooled[i])
+            GEN_TRY(gen_check_finite(s->pooled[i], (size_t)s->pooled_dim, what, err));
+    }
+    return GEN_OK;
+}
+
 gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
                             const gen_generate_params *p, const gen_sampling *sampling,
                             gen_error *err)
@@ -110,7 +115,9 @@ gen_status gen_model_prompt(const gen_prompt_states **out, gen_model *m,
     if (!m->prompt || strcmp(key, m->prompt_key) != 0) {
         gen_prompt_states *s;
         const gen_prompt_request request = gen_prompt_request_of(p, sampling);
-        const gen_status status = m->text_class->encode(&s, m->text, &request, err);
+        gen_status status = m->text_class->encode(&s, m->text, &request, err);
+        if (!status && (status = check_prompt(s, err)))
+            gen_prompt_states_free(s);
         if (status) {
             gen_free(key);
             return status;
@@ -164,6 +171,21 @@ static gen_status shape_noise(const job *j, float *noise, gen_error *err)
     return gen_noise_start(noise, &j->sampling, &j->params, j->channels, err);
 }
 
+static gen_status encode_once(const job *j, const float *pixels, const float *noise, gen_error *err)
+{
+    GEN_TRY(gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width, noise, j->x,
+                           err));
+    return gen_check_finite(j->x, j->n, "encoder", err);
+}
+
+static gen_status encode_pixels(const job *j, const float *pixels, const float *noise,
+                                gen_error *err)
+{
+    gen_status status;
+    GEN_WITH_RETREAT(status, j->model, GEN_WORK_OTHER, encode_once(j, pixels, noise, err), err);
+    return status;
+}
+
 /* Image to image: the latents of the start picture, noised to the first step that is left. */
 static gen_status start_from_image(job *j, gen_error *err)
 {
@@ -176,11 +198,8 @@ static gen_status start_from_image(job *j, gen_error *err)
     if ((status = source.draw(source.self, j->noise, j->n, err)))
         goto done;
     trace_value(j, "encoder_noise", 0, j->noise, j->n);
-    WITH_RETREAT(status, j,
-                 gen_vae_encode(j->model->vae, pixels, 1, j->params.height, j->params.width,
-                                j->noise, j->x, err),
-                 err);
-    if (status || (status = source.draw(source.self, j->noise, j->n, err)) ||
+    if ((status = encode_pixels(j, pixels, j->noise, err)) ||
+        (status = source.draw(source.self, j->noise, j->n, err)) ||
         (status = shape_noise(j, j->noise, err)))
         goto done;
     trace_value(j, "init_noise", 0, j->noise, j->n);
@@ -222,9 +241,7 @@ static gen_status start_from_source(job *j, gen_error *err)
         if (!pixels)
             return gen_no_memory(err, "picture", n * sizeof *pixels);
         gen_clip_pixels(pixels, p->source[0]);
-        WITH_RETREAT(status, j,
-                     gen_vae_encode(j->model->vae, pixels, 1, p->height, p->width, NULL, j->x, err),
-                     err);
+        status = encode_pixels(j, pixels, NULL, err);
         gen_free(pixels);
     }
     trace_value(j, "start_latents", 0, j->x, j->n);
@@ -414,37 +431,49 @@ bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n)
     return true;
 }
 
-static gen_status decode_pixels(const job *j, int64_t band_rows, float *pixels, gen_image *image,
-                                gen_error *err)
+/* A picture being decoded. */
+typedef struct decoding {
+    const job *job;
+    float *pixels;
+    gen_image *image;
+} decoding;
+
+static gen_status decode_pixels(void *self, int64_t band_rows, gen_error *err)
 {
+    const decoding *d = self;
+    const job *j = d->job;
+    gen_image *image = d->image;
     const size_t width = (size_t)image->width * 3;
     GEN_TRY(gen_vae_decode(j->model->vae, j->x, 1, j->sampling.height, j->sampling.width, band_rows,
-                           pixels, err));
+                           d->pixels, err));
     for (int y = 0; y < image->height; y++)
         if (!gen_pixels_to_bytes(image->data + (size_t)y * image->stride,
-                                 pixels + (size_t)y * width, width))
+                                 d->pixels + (size_t)y * width, width))
             return gen_fail(err, GEN_ERROR_INTERNAL, "decoder: a pixel in row %d is not finite", y);
     return GEN_OK;
 }
 
-/* Where a device refuses the memory that was planned, narrower bands are tried before the CPU. */
+static void release_decoder(void *self)
+{
+    gen_vae_release(((const decoding *)self)->job->model->vae);
+}
+
+static void name_bands(char *out, size_t size, int64_t rows)
+{
+    snprintf(out, size, "bands of %d rows", (int)rows);
+}
+
 static gen_status decode_somehow(const job *j, float *pixels, gen_image *image, gen_error *err)
 {
-    enum { NARROWEST = 128 };
-    int64_t rows = j->memory.band_rows;
-    gen_status status = decode_pixels(j, rows, pixels, image, err);
-    while (status == GEN_ERROR_MEMORY && !gen_backend_is_cpu(j->model->network.backend)) {
-        rows = (rows ? rows : image->height) / 2;
-        if (rows < NARROWEST)
-            break;
-        gen_log(j->model->context, GEN_LOG_WARNING, "%s; decoding in bands of %d rows",
-                err->message, (int)rows);
-        gen_vae_release(j->model->vae);
-        status = decode_pixels(j, rows, pixels, image, err);
-    }
-    if (status && !(status = gen_model_retreat(j->model, status, err)))
-        status = decode_pixels(j, j->memory.band_rows, pixels, image, err);
-    return status;
+    decoding d = {j, pixels, image};
+    const gen_pieces bands = {.self = &d,
+                              .call = decode_pixels,
+                              .release = release_decoder,
+                              .name = name_bands,
+                              .planned = j->memory.band_rows,
+                              .whole = image->height,
+                              .narrowest = 128};
+    return gen_model_retreat_in_pieces(j->model, &bands, err);
 }
 
 static gen_status decode(job *j, gen_image **out, gen_error *err)
@@ -533,7 +562,8 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     if (!m->text_class)
         return GEN_OK;
     gen_status status;
-    WITH_RETREAT(status, j, gen_model_prompt(prompt, j->model, &j->params, &j->sampling, err), err);
+    GEN_WITH_RETREAT(status, m, GEN_WORK_OTHER,
+                     gen_model_prompt(prompt, m, &j->params, &j->sampling, err), err);
     if (status)
         return status;
     const size_t n = (size_t)((*prompt)->num_tokens * (*prompt)->dim);
@@ -560,7 +590,8 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(report(j, GEN_PHASE_LOAD, 0, 1, err));
     const gen_network_shape shape = gen_denoise_group_shape(&j->group, j->group.num_conditions);
     gen_status status;
-    WITH_RETREAT(status, j, gen_network_plan(&plan, &m->plans, &m->network, &shape, err), err);
+    GEN_WITH_RETREAT(status, m, GEN_WORK_NETWORK,
+                     gen_network_plan(&plan, &m->plans, &m->network, &shape, err), err);
     if (status)
         return status;
     stats->load_seconds = now() - t;

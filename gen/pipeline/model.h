@@ -37,9 +37,37 @@ struct gen_model {
     char *prompt_key;
 };
 
-/* After a failure of the work with *err: moves the model from its device to the CPU, and says so,
- * where that may help; then GEN_OK, and the call that failed is to be made again.  Else `status`
- * with *err as it was (retreat.c). */
-gen_status gen_model_retreat(gen_model *model, gen_status status, gen_error *err);
+/* retreat.c: what a device could not do is tried in other ways before it is an error. */
+
+typedef enum gen_work {
+    GEN_WORK_NETWORK, /* may have activations in f16 */
+    GEN_WORK_OTHER    /* text encoders, autoencoders: always f32 */
+} gen_work;
+
+/* After a failure of the work with *err: takes activations in f32 in place of f16, or moves the
+ * model from its device to the CPU, and says so, where that may help; then GEN_OK, and the call
+ * that failed is to be made again.  Else `status` with *err as it was. */
+gen_status gen_model_retreat(gen_model *model, gen_work work, gen_status status, gen_error *err);
+
+/* Makes a call until it succeeds or there is no other way left. */
+#define GEN_WITH_RETREAT(status, model, work, call, err)                                           \
+    do                                                                                             \
+        (status) = (call);                                                                         \
+    while ((status) && !gen_model_retreat(model, work, status, err))
+
+/* Work in pieces, the smaller the less memory it takes. */
+typedef struct gen_pieces {
+    void *self;
+    gen_status (*call)(void *self, int64_t size, gen_error *err); /* size 0: in one piece */
+    bool (*may_try_again)(void *self); /* after a failure; NULL: always */
+    void (*release)(void *self);       /* gives back what the pieces before took */
+    void (*name)(char *out, size_t out_size, int64_t size); /* "bands of 64 rows" */
+    int64_t planned, whole, narrowest; /* sizes: of the plan, of one piece, the smallest */
+} gen_pieces;
+/* Where a device refuses the memory that was planned, smaller pieces are tried before the CPU. */
+gen_status gen_model_retreat_in_pieces(gen_model *model, const gen_pieces *pieces, gen_error *err);
+
+/* Errors: INTERNAL, "what: a value is not finite". */
+gen_status gen_check_finite(const float *x, size_t n, const char *what, gen_error *err);
 
 #endif

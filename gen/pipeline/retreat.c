@@ -1,9 +1,11 @@
-/* retreat.c - going on with the CPU when a device fails in the middle of the work.
+/* retreat.c - going on when a device fails in the middle of the work: with activations in f32 where
+ * f16 gave numbers that are not finite, in smaller pieces where it refuses memory, with the CPU.
  *
  * Everything that moves from phase to phase (prompt states, latents, pixels) is on the host, so
  * that only the call that failed is made again.  A device that refuses memory, or whose numbers are
  * not finite, is left whoever chose it; one that is lost or answers with an error only where gen
  * chose it itself: who names a device is told. */
+#include <math.h>
 #include <string.h>
 
 #include "gen/core/cache_file.h"
@@ -59,12 +61,27 @@ static gen_status move_to_cpu(gen_model *m, gen_error *err)
     gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
     m->network.backend = m->context->backend;
     gen_vae_use(m->vae, m->context->backend);
+    if (m->clip_vae)
+        gen_clip_vae_use(m->clip_vae, m->context->backend);
     return reopen_text(m, err);
 }
 
-gen_status gen_model_retreat(gen_model *m, gen_status status, gen_error *err)
+static void leave_half(gen_model *m)
+{
+    m->network.backend->stores_half = false;
+    gen_plan_cache_clear(&m->plans);
+    gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
+}
+
+gen_status gen_model_retreat(gen_model *m, gen_work work, gen_status status, gen_error *err)
 {
     gen_error why = *err;
+    if (work == GEN_WORK_NETWORK && status == GEN_ERROR_INTERNAL &&
+        m->network.backend->stores_half) {
+        leave_half(m);
+        gen_log(m->context, GEN_LOG_WARNING, "%s; going on with activations in f32", why.message);
+        return GEN_OK;
+    }
     if (status == GEN_ERROR_DEVICE && !gen_backend_is_cpu(m->network.backend))
         remember_loss(m->network.backend);
     if (!may_retreat(m, status))
@@ -74,5 +91,38 @@ gen_status gen_model_retreat(gen_model *m, gen_status status, gen_error *err)
         return status;
     }
     gen_log(m->context, GEN_LOG_WARNING, "%s; going on with the CPU", why.message);
+    return GEN_OK;
+}
+
+static bool may_try_again(const gen_pieces *p)
+{
+    return !p->may_try_again || p->may_try_again(p->self);
+}
+
+gen_status gen_model_retreat_in_pieces(gen_model *m, const gen_pieces *p, gen_error *err)
+{
+    int64_t size = p->planned;
+    gen_status status = p->call(p->self, size, err);
+    while (status == GEN_ERROR_MEMORY && may_try_again(p) &&
+           !gen_backend_is_cpu(m->network.backend)) {
+        char pieces[64];
+        size = (size ? size : p->whole) / 2;
+        if (size < p->narrowest)
+            break;
+        p->name(pieces, sizeof pieces, size);
+        gen_log(m->context, GEN_LOG_WARNING, "%s; decoding in %s", err->message, pieces);
+        p->release(p->self);
+        status = p->call(p->self, size, err);
+    }
+    if (status && may_try_again(p) && !gen_model_retreat(m, GEN_WORK_OTHER, status, err))
+        status = p->call(p->self, p->planned, err);
+    return status;
+}
+
+gen_status gen_check_finite(const float *x, size_t n, const char *what, gen_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return gen_fail(err, GEN_ERROR_INTERNAL, "%s: a value is not finite", what);
     return GEN_OK;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "gen/gen.h"
+#include "tests/api/clip_model.h"
 #include "tests/api/program.h"
 #include "tests/tools/random_tokens.h"
 
@@ -30,34 +31,9 @@ static void shell(const char *format, const char *a, const char *b)
         fail_msg("%s", line);
 }
 
-/* A pipeline `name` whose network takes `in` channels and gives 4. */
 static void make_model(const char *name, int in, const char *settings)
 {
-    char path[4096], index[1024], file[256];
-    snprintf(path, sizeof path, "%s", program_path(name));
-    mkdir(path, 0777);
-    shell("cp -r %s/text_encoder %s/", model_path, path);
-    shell("cp -r %s/tokenizer %s/", model_path, path);
-    shell("cp -r %s %s/vae", GEN_TEST_SOURCE_DIR "/golden/fixtures/vae_wan", path);
-    snprintf(index, sizeof index,
-             "{\"_class_name\": \"WanPipeline\", %s"
-             " \"transformer\": [\"diffusers\", \"WanTransformer3DModel\"],"
-             " \"vae\": [\"diffusers\", \"AutoencoderKLWan\"],"
-             " \"text_encoder\": [\"transformers\", \"CLIPTextModel\"],"
-             " \"tokenizer\": [\"transformers\", \"CLIPTokenizer\"]}",
-             settings);
-    snprintf(file, sizeof file, "%s/model_index.json", name);
-    write_text(file, index);
-    random_wan(&(random_wan_size){.heads = 2,
-                                  .head_dim = 12,
-                                  .layers = 2,
-                                  .ffn = 40,
-                                  .in = in,
-                                  .out = 4,
-                                  .text = 24,
-                                  .freq = 32});
-    snprintf(file, sizeof file, "%s/transformer", name);
-    assert_int_equal(random_write(program_path(file), 1), 0);
+    clip_model_make(name, in, settings, model_path);
 }
 
 static gen_image *load(const char *name)

@@ -9,6 +9,7 @@
 #include "gen/core/alloc.h"
 #include "gen/pipeline/model.h"
 #include "gen/pipeline/trust.h"
+#include "tests/api/clip_model.h"
 #include "tests/api/program.h"
 #include "tests/vulkan/stub.h"
 
@@ -46,13 +47,18 @@ static void trust_driver(const char *folder)
     gen_free(devices);
 }
 
-static void open_all(const char *device)
+static void open_with(const char *device, const char *precision, const char *path)
 {
     notes[0] = '\0';
-    const gen_context_params params =
-        GEN_CONTEXT_PARAMS(.num_threads = 1, .device = device, .log = keep_note);
+    const gen_context_params params = GEN_CONTEXT_PARAMS(.num_threads = 1, .device = device,
+                                                         .precision = precision, .log = keep_note);
     EXPECT_OK(gen_context_new(&context, &params, &err));
-    EXPECT_OK(gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = model_path), &err));
+    EXPECT_OK(gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = path), &err));
+}
+
+static void open_all(const char *device)
+{
+    open_with(device, NULL, model_path);
 }
 
 static void close_all(void)
@@ -200,6 +206,227 @@ static void numbers_that_are_not_finite_are_the_cpus_to_try(void **state)
     }
 }
 
+/* ---- activations in 16 bits ------------------------------------------------------------------ */
+
+static int half_nans, whole_nans; /* answers of the network to spoil, left */
+
+static gen_status download_overflow(gen_backend *b, gen_plan *plan, const gen_tensor *src,
+                                    void *dst, gen_error *e)
+{
+    const gen_status status = right.download(b, plan, src, dst, e);
+    int *left = b->stores_half ? &half_nans : &whole_nans;
+    if (strcmp(src->name, "sample_out") == 0 && *left > 0) {
+        *(float *)dst = INFINITY;
+        (*left)--;
+    }
+    return status;
+}
+
+static void spoil_answers(int in_half, int in_whole)
+{
+    if (context->backend->fns != &wrong) {
+        right = wrong = *context->backend->fns;
+        wrong.download = download_overflow;
+        context->backend->fns = &wrong;
+    }
+    half_nans = in_half;
+    whole_nans = in_whole;
+}
+
+/* PSNR above 30 dB: steps before the overflow keep what f16 made of them. */
+static void expect_similar(const unsigned char *got, const unsigned char *wanted, int n)
+{
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += ((double)got[i] - wanted[i]) * ((double)got[i] - wanted[i]);
+    EXPECT_BETWEEN(10 * log10(255.0 * 255.0 * n / (sum + 1e-9)), 30, INFINITY);
+}
+
+static void first_f32_then_the_cpu(void **state)
+{
+    static const char whole[] = "not finite; going on with activations in f32\n";
+    static const char cpu[] = "not finite; going on with the CPU\n";
+    unsigned char got[BYTES];
+    (void)state;
+    open_with("vulkan:llvmpipe", "f16", model_path);
+    spoil_answers(0, 0);
+    EXPECT_OK(make(got));
+    expect_similar(got, expected, BYTES);
+    assert_string_equal(notes, "");
+
+    spoil_answers(1, 0);
+    EXPECT_OK(make(got));
+    expect_similar(got, expected, BYTES);
+    EXPECT_CONTAINS(notes, whole);
+    assert_null(strstr(notes, cpu));
+    EXPECT_CONTAINS(gen_context_backend(context), "vulkan: llvmpipe");
+    assert_false(context->backend->stores_half); /* for later pictures, too */
+    close_all();
+
+    open_with("vulkan:llvmpipe", "f16", model_path);
+    spoil_answers(1, 1);
+    EXPECT_OK(make(got));
+    expect_picture(got); /* the first step failed: all of it is the CPU's */
+    const char *second = strstr(notes, cpu);
+    assert_non_null(second);
+    assert_non_null(strstr(notes, whole));
+    assert_true(strstr(notes, whole) < second);
+    EXPECT_CONTAINS(gen_context_backend(context), "cpu: ");
+    close_all();
+}
+
+/* Multiplies a tensor of a file by `factor`. */
+static void scale_tensor(const char *path, const char *name, float factor)
+{
+    static unsigned char bytes[4 << 20];
+    char key[128];
+    uint64_t header;
+    unsigned long long begin, end;
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    const size_t size = fread(bytes, 1, sizeof bytes - 1, f);
+    assert_true(size < sizeof bytes - 1);
+    memcpy(&header, bytes, 8);
+    snprintf(key, sizeof key, "\"%s\"", name);
+    const char *at = strstr((char *)bytes + 8, key);
+    assert_non_null(at);
+    assert_non_null(at = strstr(at, "data_offsets"));
+    assert_int_equal(sscanf(strchr(at, '['), "[%llu , %llu", &begin, &end), 2);
+    for (size_t i = 8 + (size_t)header + (size_t)begin; i < 8 + (size_t)header + (size_t)end;
+         i += 4) {
+        float v;
+        memcpy(&v, bytes + i, 4);
+        v *= factor;
+        memcpy(bytes + i, &v, 4);
+    }
+    rewind(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* A network whose numbers are too large for f16, and one whose are too large for f32. */
+static void overflows_are_found(void **state)
+{
+    unsigned char got[BYTES], wanted[BYTES];
+    char line[8192], weights[8192], path[4096];
+    (void)state;
+    snprintf(path, sizeof path, "%s", program_path("loud"));
+    snprintf(line, sizeof line, "cp -r '%s' '%s'", model_path, path);
+    assert_int_equal(system(line), 0);
+    snprintf(weights, sizeof weights, "%s/unet/diffusion_pytorch_model.safetensors", path);
+    scale_tensor(weights, "conv_in.weight", 1e6f);
+    open_with("cpu", NULL, path);
+    EXPECT_OK(make(wanted));
+    close_all();
+    open_with("vulkan:llvmpipe", "f16", path);
+    EXPECT_OK(make(got));
+    EXPECT_CONTAINS(notes, "going on with activations in f32\n");
+    assert_null(strstr(notes, "CPU"));
+    expect_similar(got, wanted, BYTES);
+    close_all();
+
+    scale_tensor(weights, "conv_in.weight", 3e31f);
+    scale_tensor(weights, "conv_out.weight", 1e6f);
+    open_with("vulkan:llvmpipe", "f16", path);
+    EXPECT_STATUS(GEN_ERROR_INTERNAL, make(got));
+    EXPECT_CONTAINS(err.message, "a value is not finite");
+    const char *f32 = strstr(notes, "going on with activations in f32\n");
+    assert_non_null(f32);
+    assert_non_null(strstr(f32, "going on with the CPU\n"));
+    close_all();
+}
+
+/* ---- clips ----------------------------------------------------------------------------------- */
+
+enum { FRAMES = 9, FRAME_BYTES = 48 * 32 * 3 };
+
+typedef struct frames {
+    int count;
+    unsigned char pixels[FRAMES][FRAME_BYTES];
+} frames;
+
+static gen_status take_frame(void *user, const gen_image *frame, int index, int num_frames,
+                             gen_error *e)
+{
+    frames *f = user;
+    (void)e;
+    assert_int_equal(num_frames, FRAMES);
+    assert_int_equal(index, f->count); /* each frame once, in order */
+    for (int y = 0; y < 32; y++)
+        memcpy(f->pixels[index] + y * 48 * 3, frame->data + (size_t)y * frame->stride, 48 * 3);
+    f->count++;
+    return GEN_OK;
+}
+
+static void make_clip(frames *out)
+{
+    const gen_generate_params p =
+        GEN_GENERATE_PARAMS(.prompt = "a cat", .width = 48, .height = 32, .num_frames = FRAMES,
+                            .num_inference_steps = 2, .seed = 5);
+    out->count = 0;
+    EXPECT_OK(gen_generate_clip(model, &p, take_frame, out, NULL, &err));
+    assert_int_equal(out->count, FRAMES);
+}
+
+static int chunks_left; /* of the decoder, until one is spoilt */
+
+static gen_status download_bad_chunk(gen_backend *b, gen_plan *plan, const gen_tensor *src,
+                                     void *dst, gen_error *e)
+{
+    const gen_status status = right.download(b, plan, src, dst, e);
+    if (strcmp(src->name, "pixels") == 0 && chunks_left-- == 0)
+        *(float *)dst = NAN;
+    return status;
+}
+
+static void clips_go_on(void **state)
+{
+    static frames wanted, got;
+    char path[4096];
+    (void)state;
+    clip_model_make("t2v", 4, "", model_path);
+    snprintf(path, sizeof path, "%s", program_path("t2v"));
+    open_with("cpu", NULL, path);
+    make_clip(&wanted);
+    close_all();
+
+    open_with("vulkan:llvmpipe", "f16", path); /* in the network */
+    spoil_answers(1, 1);
+    make_clip(&got);
+    expect_similar(got.pixels[0], wanted.pixels[0], FRAMES * FRAME_BYTES);
+    EXPECT_CONTAINS(notes, "going on with activations in f32\n");
+    EXPECT_CONTAINS(notes, "going on with the CPU\n");
+    close_all();
+
+    for (int chunk = 0; chunk < 3; chunk++) { /* in the decoder, with frames handed out */
+        open_with("vulkan:llvmpipe", NULL, path);
+        right = wrong = *context->backend->fns;
+        wrong.download = download_bad_chunk;
+        context->backend->fns = &wrong;
+        chunks_left = chunk;
+        make_clip(&got);
+        expect_similar(got.pixels[0], wanted.pixels[0], FRAMES * FRAME_BYTES);
+        EXPECT_CONTAINS(notes, "not finite; going on with the CPU\n");
+        EXPECT_CONTAINS(gen_context_backend(context), "cpu: ");
+        close_all();
+    }
+
+    open_with("vulkan:llvmpipe", NULL, path); /* memory, lost devices */
+    stub_set("", "vkAllocateMemory:1", 0, 1);
+    make_clip(&got);
+    EXPECT_CONTAINS(notes, "going on with the CPU\n");
+    expect_similar(got.pixels[0], wanted.pixels[0], FRAMES * FRAME_BYTES);
+    close_all();
+    open_with("vulkan:llvmpipe", NULL, path);
+    context->is_auto = true;
+    stub_set("", "vkQueueSubmit:30", 0, 1);
+    make_clip(&got);
+    assert_true(stub_failed() > 0);
+    expect_similar(got.pixels[0], wanted.pixels[0], FRAMES * FRAME_BYTES);
+    EXPECT_CONTAINS(notes, "going on with the CPU\n");
+    close_all();
+}
+
 static bool supports_no_attention(gen_backend *b, const gen_node *node)
 {
     return node->op != GEN_OP_ATTENTION && right.supports(b, node);
@@ -282,6 +509,9 @@ int main(int argc, char **argv)
                                         program_tear_down),
         cmocka_unit_test_setup_teardown(numbers_that_are_not_finite_are_the_cpus_to_try, start,
                                         program_tear_down),
+        cmocka_unit_test_setup_teardown(first_f32_then_the_cpu, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(overflows_are_found, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(clips_go_on, start, program_tear_down),
         cmocka_unit_test_setup_teardown(auto_goes_where_the_kernels_are, start, program_tear_down),
         cmocka_unit_test_setup_teardown(one_line_and_no_file, start, program_tear_down),
         cmocka_unit_test_setup_teardown(a_batch_outlives_one_loss, start, program_tear_down),
