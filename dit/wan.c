@@ -356,9 +356,17 @@ static void record(gen_graph *g, gen_scope w, const void *config, const gen_netw
         gen_scope_find(embedder, "norm1.weight"); /* as wide as the features */
     if (first && !shape->num_image_tokens) {
         gen_graph_fail(g, NULL, GEN_ERROR_MODEL,
-                       "%s: this network looks at the first frame through a CLIP image encoder, "
-                       "which gen does not have; image-to-video models of Wan 2.2 do without",
+                       "%s: this network looks at a picture, but its configuration has no "
+                       "\"image_dim\"",
                        first->file);
+        return;
+    }
+    const gen_weight *places = gen_scope_find(embedder, "pos_embed");
+    if (places && places->rank == 3 && places->dims[1] != shape->num_image_tokens) {
+        gen_graph_fail(g, NULL, GEN_ERROR_MODEL,
+                       "%s: this network looks at the first and the last frame, gen gives it the "
+                       "first only",
+                       places->file);
         return;
     }
     if (first) {

@@ -877,7 +877,7 @@ static gen_status collect(renamed *names, size_t *count, gen_weights *file, cons
     for (size_t i = 0; i < gen_weights_count(file); i++) {
         gen_weight *w = gen_weights_at(file, i);
         const char *name = w->name;
-        if (is_ignored(l, name)) {
+        if (part != GEN_PART_OTHER && is_ignored(l, name)) {
             w->is_ignored = true;
             continue;
         }

@@ -98,7 +98,8 @@ gen_network_shape gen_denoise_group_shape(const gen_denoise_group *g, int count)
                                .width = g->width,
                                .num_tokens = g->num_tokens,
                                .num_frames = g->num_frames,
-                               .num_times = g->first_frame ? g->num_frames : 0};
+                               .num_times = g->first_frame ? g->num_frames : 0,
+                               .num_image_tokens = g->image_states ? g->num_image_tokens : 0};
 }
 
 void gen_embed_guidance(float *out, double guidance_scale, int dim)
@@ -151,6 +152,13 @@ static gen_status set_conditions(gen_denoise_group *g, gen_plan *plan, const int
 {
     const gen_network_traits *t = &g->network->traits;
     GEN_TRY(set_text(g, plan, members, count, err));
+    if (t->image_dim) {
+        const float *rows[GEN_MAX_CONDITIONS];
+        for (int i = 0; i < count; i++)
+            rows[i] = g->image_states;
+        GEN_TRY(set_rows(g, plan, "encoder_hidden_states_image", rows, count,
+                         (size_t)g->num_image_tokens * (size_t)t->image_dim, err));
+    }
     if (t->num_classes) {
         int32_t labels[GEN_MAX_CONDITIONS];
         for (int i = 0; i < count; i++)
@@ -299,6 +307,7 @@ gen_status gen_denoise_group_init(gen_denoise_group *g, gen_error *err)
     size_t each =
         positions * (size_t)(t->in_channels > t->out_channels ? t->in_channels : t->out_channels);
     each = larger(each, (size_t)g->num_tokens * (size_t)(t->context_dim + t->has_context_mask));
+    each = larger(each, (size_t)g->num_image_tokens * (size_t)t->image_dim);
     each = larger(each, (size_t)t->pooled_dim + (size_t)t->num_time_ids + (size_t)t->guidance_dim);
     g->batch_size = each * (size_t)g->num_conditions;
     g->batch = gen_malloc(g->batch_size * sizeof *g->batch);

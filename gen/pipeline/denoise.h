@@ -69,6 +69,9 @@ typedef struct gen_denoise_group {
     /* [height, width, latent channels]: the first frame of a clip, which the network sees with time
      * 0 whatever x says; NULL: none. */
     const float *first_frame;
+    /* [num_image_tokens, image_dim]: features of a picture, for networks that take them. */
+    const float *image_states;
+    int64_t num_image_tokens;
     float *variance; /* receives what the network says of it for conditions[0]; NULL: dropped */
     int num_conditions;
     gen_condition conditions[GEN_MAX_CONDITIONS];

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "gen/core/nn.h"
+#include "gen/pipeline/vision.h"
 
 /* ---- speed of this machine ------------------------------------------------------------------ */
 
@@ -137,7 +138,8 @@ static gen_status estimate_denoise(phase_needs *needs, gen_estimate *e, gen_mode
                                      .width = s->width,
                                      .num_tokens = num_tokens,
                                      .num_frames = s->num_frames,
-                                     .num_times = has_times ? s->num_frames : 0};
+                                     .num_times = has_times ? s->num_frames : 0,
+                                     .num_image_tokens = gen_model_num_image_tokens(m)};
     gen_plan *plan;
     int num_calls;
     GEN_TRY(gen_sampling_count_calls(&num_calls, s, p, err));
@@ -295,6 +297,11 @@ static gen_status plan_in_way(gen_memory_plan *out, int way, gen_model *m, const
     e->phases[2].name = "decode";
     if (num_tokens)
         GEN_TRY(estimate_encode(&needs[0], m, p, s, err));
+    if (m->vision) {
+        gen_plan_stats stats;
+        GEN_TRY(gen_vision_measure(m->vision, m->context->backend, &stats, err));
+        add_plan(&needs[0], &stats, 1);
+    }
     GEN_TRY(estimate_denoise(&needs[1], e, m, s, p, num_tokens, 0, err));
     if (way == STREAM) {
         needs[1].is_streamed = true;

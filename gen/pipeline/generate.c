@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "gen/pipeline/clip.h"
+#include "gen/pipeline/vision.h"
 
 static double now(void)
 {
@@ -26,6 +27,7 @@ typedef struct job {
     float *x, *noise;     /* [h,w,C], of a clip [f,h,w,C] */
     float *beside;        /* channels beside the latents, or NULL */
     float *first_frame;   /* [h,w,C], or NULL */
+    float *image_states;  /* features of the first frame, or NULL */
     gen_frame_fn receive; /* of the frames of a clip */
     void *receive_user;
     float *variance; /* the same, or NULL */
@@ -258,6 +260,8 @@ static gen_status encode_first_frame(job *j, gen_error *err)
     const size_t area = (size_t)(j->sampling.height * j->sampling.width), C = (size_t)j->channels;
     const size_t frames = (size_t)j->sampling.num_frames;
     const size_t extra = (size_t)t->in_channels - C;
+    if (t->image_dim)
+        GEN_TRY(gen_model_look_at(&j->image_states, j->model, p->first_frame, err));
     gen_clip_frames given = {&p->first_frame, 1, p->num_frames, p->width, p->height};
     if (t->takes_first_frame) {
         if (!(j->first_frame = gen_malloc(area * C * sizeof(float))))
@@ -366,6 +370,8 @@ static gen_status make_denoiser(job *j, const gen_prompt_states *prompt, gen_err
     g->num_frames = j->sampling.num_frames;
     g->beside = j->beside;
     g->first_frame = j->first_frame;
+    g->image_states = j->image_states;
+    g->num_image_tokens = gen_model_num_image_tokens(j->model);
     g->num_conditions = j->sampling.is_guided ? 2 : 1;
     g->guidance_scale = j->params.guidance_scale;
     g->poll = poll;
@@ -513,6 +519,7 @@ static void clear(job *j)
     gen_free(j->variance);
     gen_free(j->beside);
     gen_free(j->first_frame);
+    gen_free(j->image_states);
 }
 
 static void drop_network(gen_model *m)

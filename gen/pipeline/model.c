@@ -7,6 +7,7 @@
 #include "gen/pipeline/registry.h"
 #include "gen/pipeline/scheduler_json.h"
 #include "gen/pipeline/sha256.h"
+#include "gen/pipeline/vision.h"
 
 /* ---- components ----------------------------------------------------------------------------- */
 
@@ -187,7 +188,8 @@ static gen_status check_clip_vae(gen_model *m, gen_error *err)
 static gen_status check_complete(gen_model *m, bool strict, gen_error *err)
 {
     const gen_network_traits *t = &m->network.traits;
-    const gen_network_shape shape = gen_network_smallest_shape(t);
+    gen_network_shape shape = gen_network_smallest_shape(t);
+    shape.num_image_tokens = gen_model_num_image_tokens(m);
     const gen_model_component *vae = gen_model_files_find(m->files, "vae");
     gen_vae_needs needs;
     gen_plan *plan;
@@ -275,8 +277,8 @@ static gen_status fill_info(gen_model *m, gen_error *err)
         .default_frames = t->is_video ? t->defaults.num_frames : 0,
         .frames_per_second = t->defaults.frames_per_second,
         .changes_pictures = m->scheduler.network == GEN_NETWORK_BRIDGE,
-        .takes_first_frame =
-            t->takes_first_frame || (t->is_video && t->in_channels > t->out_channels),
+        .takes_first_frame = t->takes_first_frame || t->image_dim ||
+                             (t->is_video && t->in_channels > t->out_channels),
         .size_step = factor * (t->patch_width ? t->patch_width : 1),
         .frame_step = (int)gen_vae_time_factor(vae),
         .default_steps = defaults.steps,
@@ -309,6 +311,7 @@ static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *e
     GEN_TRY(open_network(m, err));
     GEN_TRY(open_vae(m, p->vae, err));
     GEN_TRY(open_text(m, p->t5, p->tokenizer, err));
+    GEN_TRY(gen_model_open_vision(m, err));
     GEN_TRY(open_scheduler(m, err));
     if (p->for_editing)
         GEN_TRY(choose_bridge(m, err));
@@ -370,6 +373,7 @@ void gen_model_free(gen_model *m)
     gen_free(m->prompt_key);
     if (m->text_class)
         m->text_class->close(m->text);
+    gen_vision_encoder_free(m->vision);
     gen_vae_free(m->vae);
     gen_clip_vae_free(m->clip_vae);
     gen_free(m->network.config);

@@ -7,6 +7,7 @@
 #include "gen/pipeline/pipeline.h"
 #include "gen/pipeline/prompts.h"
 #include "gen/pipeline/world.h"
+#include "gen/text/clip_vision.h"
 #include "vae/vae.h"
 
 /* What a model says of itself in model_index.json under "gen"; used by the models gen ships. */
@@ -22,7 +23,8 @@ struct gen_model {
     gen_network_instance network;
     const gen_prompt_encoder *text_class; /* NULL: takes no text */
     void *text;
-    char *tokenizer; /* named by the user, or NULL; owned */
+    gen_vision_encoder *vision; /* of networks that take a picture's features, or NULL */
+    char *tokenizer;            /* named by the user, or NULL; owned */
     gen_vae *vae;
     gen_clip_vae *clip_vae; /* the same for clips; NULL where it knows pictures only */
     gen_scheduler_config scheduler;

@@ -23,6 +23,7 @@ static const struct {
     {"text_encoder", "CLIPTextModel"},
     {"text_encoder_2", "CLIPTextModelWithProjection"},
     {"text_encoder_3", ""},
+    {"image_encoder", "CLIPVisionModel"},
 };
 
 enum { NUM_FOLDERS = sizeof component_folders / sizeof component_folders[0] };
@@ -250,6 +251,8 @@ static const char *name_of_class(const char *class_name, gen_part part)
         return part_names[part];
     if (strncmp(class_name, "Autoencoder", 11) == 0)
         return "vae";
+    if (strstr(class_name, "VisionModel"))
+        return "image_encoder";
     return strstr(class_name, "TextModel") || strstr(class_name, "EncoderModel") ? "text_encoder"
                                                                                  : "transformer";
 }
@@ -594,6 +597,9 @@ gen_status gen_model_files_require(const gen_model_component **out, const gen_mo
         gen_fail(err, GEN_ERROR_MODEL, "%s is %s, it has no %s", files->path, phrase, name);
         if (strcmp(name, "vae") == 0)
             gen_hint(err, "give the autoencoder with --vae FILE, or a complete model with --base");
+        else if (strcmp(name, "image_encoder") == 0)
+            gen_hint(err, "give -m or --base a complete model: the network looks at the picture "
+                          "with it");
         else if (gen_model_files_find(files, "transformer"))
             gen_hint(err, "name it with --t5 PATH, or a complete model with --base");
         else

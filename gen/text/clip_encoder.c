@@ -37,42 +37,53 @@ static gen_status parse_act(gen_act *act, const char *name, const char *path, ge
         name);
 }
 
+gen_status gen_clip_layers_parse(gen_clip_config *config, const gen_json *json, gen_error *err)
+{
+    const gen_clip_config def = *config;
+    double eps;
+    const char *act;
+    GEN_TRY(
+        gen_json_int(json, "hidden_size", def.hidden_size, 1, 1 << 16, &config->hidden_size, err));
+    GEN_TRY(gen_json_int(json, "intermediate_size", def.intermediate_size, 1, 1 << 18,
+                         &config->intermediate_size, err));
+    GEN_TRY(gen_json_int32(json, "num_hidden_layers", def.num_hidden_layers, 1, GEN_CLIP_MAX_LAYERS,
+                           &config->num_hidden_layers, err));
+    GEN_TRY(gen_json_int32(json, "num_attention_heads", def.num_attention_heads, 1, 1 << 10,
+                           &config->num_attention_heads, err));
+    GEN_TRY(gen_json_double(json, "layer_norm_eps", 1e-5, &eps, err));
+    GEN_TRY(gen_json_string(json, "hidden_act", "quick_gelu", &act, err));
+    GEN_TRY(parse_act(&config->hidden_act, act, json->path, err));
+    if (config->hidden_size % config->num_attention_heads)
+        return gen_fail(err, GEN_ERROR_MODEL,
+                        "%s: \"hidden_size\" %" PRId64 " is not a multiple of "
+                        "\"num_attention_heads\" %d",
+                        json->path, config->hidden_size, config->num_attention_heads);
+    if (!(eps > 0 && eps < 1))
+        return gen_fail(err, GEN_ERROR_MODEL, "%s: \"layer_norm_eps\" is %g, expected 0 to 1",
+                        json->path, eps);
+    config->layer_norm_eps = (float)eps;
+    return GEN_OK;
+}
+
 gen_status gen_clip_config_parse(gen_clip_config *config, const gen_json *file, gen_error *err)
 {
     gen_json inner = *file;
     const gen_json *json = file;
-    int64_t layers, heads, eos;
-    double eps;
-    const char *act;
+    int64_t eos;
     if (!gen_json_has(file, "hidden_size") && json_is_object(gen_json_get(file, "text_config"))) {
         inner.root = (json_t *)gen_json_get(file, "text_config");
         json = &inner;
     }
-    *config = (gen_clip_config){0};
+    *config = (gen_clip_config){.hidden_size = 512,
+                                .intermediate_size = 2048,
+                                .num_hidden_layers = 12,
+                                .num_attention_heads = 8};
     GEN_TRY(gen_json_int(json, "vocab_size", 49408, 1, 1 << 24, &config->vocab_size, err));
-    GEN_TRY(gen_json_int(json, "hidden_size", 512, 1, 1 << 16, &config->hidden_size, err));
-    GEN_TRY(
-        gen_json_int(json, "intermediate_size", 2048, 1, 1 << 18, &config->intermediate_size, err));
     GEN_TRY(gen_json_int(json, "max_position_embeddings", 77, 3, 1 << 16,
                          &config->max_position_embeddings, err));
-    GEN_TRY(gen_json_int(json, "num_hidden_layers", 12, 1, GEN_CLIP_MAX_LAYERS, &layers, err));
-    GEN_TRY(gen_json_int(json, "num_attention_heads", 8, 1, 1 << 10, &heads, err));
     GEN_TRY(gen_json_int(json, "eos_token_id", 49407, 0, INT32_MAX, &eos, err));
-    GEN_TRY(gen_json_double(json, "layer_norm_eps", 1e-5, &eps, err));
-    GEN_TRY(gen_json_string(json, "hidden_act", "quick_gelu", &act, err));
-    GEN_TRY(parse_act(&config->hidden_act, act, json->path, err));
-    if (config->hidden_size % heads)
-        return gen_fail(err, GEN_ERROR_MODEL,
-                        "%s: \"hidden_size\" %" PRId64 " is not a multiple of "
-                        "\"num_attention_heads\" %" PRId64,
-                        json->path, config->hidden_size, heads);
-    if (!(eps > 0 && eps < 1))
-        return gen_fail(err, GEN_ERROR_MODEL, "%s: \"layer_norm_eps\" is %g, expected 0 to 1",
-                        json->path, eps);
-    config->num_hidden_layers = (int)layers;
-    config->num_attention_heads = (int)heads;
+    GEN_TRY(gen_clip_layers_parse(config, json, err));
     config->eos_token_id = (int32_t)eos;
-    config->layer_norm_eps = (float)eps;
     const char *class = json_string_value(json_array_get(gen_json_get(file, "architectures"), 0));
     config->has_projection = class && !strcmp(class, "CLIPTextModelWithProjection");
     return GEN_OK;
@@ -153,16 +164,17 @@ static gen_tensor *embeddings(gen_graph *g, gen_scope w, const gen_clip_config *
     return gen_name(g, w, gen_add(g, tokens, positions));
 }
 
-/* x [N,T,D] -> [N,T,D]; a token sees itself and those before it, padding included. */
+/* x [N,T,D] -> [N,T,D]; causal: a token sees itself and those before it, padding included. */
 static gen_tensor *self_attention(gen_graph *g, gen_scope w, const gen_clip_config *cfg,
-                                  gen_tensor *x)
+                                  bool is_causal, gen_tensor *x)
 {
     const int64_t D = cfg->hidden_size;
     gen_tensor *q = linear(g, gen_sub(w, "q_proj"), D, x);
     gen_tensor *k = linear(g, gen_sub(w, "k_proj"), D, x);
     gen_tensor *v = linear(g, gen_sub(w, "v_proj"), D, x);
     gen_tensor *h = gen_attention(
-        g, q, k, v, (gen_attention_options){.heads = cfg->num_attention_heads, .is_causal = true});
+        g, q, k, v,
+        (gen_attention_options){.heads = cfg->num_attention_heads, .is_causal = is_causal});
     return gen_name(g, w, linear(g, gen_sub(w, "out_proj"), D, h));
 }
 
@@ -173,12 +185,12 @@ static gen_tensor *mlp(gen_graph *g, gen_scope w, const gen_clip_config *cfg, ge
     return gen_name(g, w, linear(g, gen_sub(w, "fc2"), cfg->hidden_size, h));
 }
 
-/* Pre-norm transformer layer.  x [N,T,D] -> [N,T,D] */
-static gen_tensor *layer(gen_graph *g, gen_scope w, const gen_clip_config *cfg, gen_tensor *x)
+gen_tensor *gen_clip_layer(gen_graph *g, gen_scope w, const gen_clip_config *cfg, bool is_causal,
+                           gen_tensor *x)
 {
     const float eps = cfg->layer_norm_eps;
     gen_tensor *h = gen_layer_norm(g, gen_sub(w, "layer_norm1"), x, eps);
-    x = gen_add(g, x, self_attention(g, gen_sub(w, "self_attn"), cfg, h));
+    x = gen_add(g, x, self_attention(g, gen_sub(w, "self_attn"), cfg, is_causal, h));
     h = gen_layer_norm(g, gen_sub(w, "layer_norm2"), x, eps);
     return gen_name(g, w, gen_add(g, x, mlp(g, gen_sub(w, "mlp"), cfg, h)));
 }
@@ -191,7 +203,7 @@ gen_tensor *gen_clip_layers(gen_graph *g, gen_scope w, const gen_clip_config *cf
     for (int i = 0; i < num_layers; i++) {
         if (hidden_states)
             hidden_states[i] = h;
-        h = layer(g, gen_subf(w, "encoder.layers.%d", i), cfg, h);
+        h = gen_clip_layer(g, gen_subf(w, "encoder.layers.%d", i), cfg, true, h);
     }
     if (hidden_states)
         hidden_states[num_layers] = h;

@@ -165,6 +165,10 @@ typedef struct gen_clip_config {
  * "text_config".  Errors: MODEL. */
 gen_status gen_clip_config_parse(gen_clip_config *config, const gen_json *json, gen_error *err);
 
+/* The part of it that all towers of CLIP have: widths, layers, heads, activation and epsilon; what
+ * is in config before are the defaults of the first four.  Errors: MODEL. */
+gen_status gen_clip_layers_parse(gen_clip_config *config, const gen_json *json, gen_error *err);
+
 /* From the tensors alone, for single files: heads of 64, quick_gelu for a width of 768, gelu for
  * others.  Errors: MODEL when w holds no text encoder. */
 gen_status gen_clip_config_from_weights(gen_clip_config *config, gen_scope w, gen_error *err);
@@ -174,6 +178,9 @@ gen_status gen_clip_config_from_weights(gen_clip_config *config, gen_scope w, ge
  * sum.  w is the scope of the checkpoint, whose names may begin with "text_model." or not. */
 gen_tensor *gen_clip_layers(gen_graph *g, gen_scope w, const gen_clip_config *config,
                             gen_tensor *input_ids, int num_layers, gen_tensor **hidden_states);
+/* One layer of any tower, with the norms before attention and MLP.  x [N,T,D] -> [N,T,D] */
+gen_tensor *gen_clip_layer(gen_graph *g, gen_scope w, const gen_clip_config *config, bool is_causal,
+                           gen_tensor *x);
 /* final_layer_norm of a hidden state. */
 gen_tensor *gen_clip_final_norm(gen_graph *g, gen_scope w, const gen_clip_config *config,
                                 gen_tensor *hidden);

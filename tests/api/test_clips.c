@@ -136,6 +136,51 @@ static void clips_from_pictures(void **state)
     assert_false(same("i/3.png", "i2v/3.png"));
 }
 
+/* A model of Wan 2.1 beside its image encoder. */
+static void make_looking_model(const char *name, int width, uint64_t seed)
+{
+    char file[256];
+    make_model(name, 12, "\"image_encoder\": [\"transformers\", \"CLIPVisionModel\"], ");
+    random_wan(&(random_wan_size){.heads = 2,
+                                  .head_dim = 12,
+                                  .layers = 2,
+                                  .ffn = 40,
+                                  .in = 12,
+                                  .out = 4,
+                                  .text = 24,
+                                  .freq = 32,
+                                  .image = 16});
+    snprintf(file, sizeof file, "%s/transformer", name);
+    assert_int_equal(random_write(program_path(file), 1), 0);
+    random_vision(&(random_vision_size){
+        .width = width, .heads = 2, .layers = 3, .ffn = 24, .image = 28, .patch = 7});
+    snprintf(file, sizeof file, "%s/image_encoder", name);
+    assert_int_equal(random_write(program_path(file), seed), 0);
+}
+
+static void clips_of_what_is_seen(void **state)
+{
+    (void)state;
+    make_model("t2v", 4, "");
+    make_looking_model("a", 16, 1);
+    make_looking_model("b", 16, 2);
+    make_looking_model("wide", 24, 1);
+    program_expect(0, "-m t2v " SMALL "--frames 1 -o start.png cat");
+    program_expect(0, "-m a " SMALL "-i start.png --frames 5 -o a.apng dog");
+    program_expect(0, "-m b " SMALL "-i start.png --frames 5 -o b.apng dog");
+    assert_false(same("a.apng", "b.apng")); /* through other eyes */
+    expect_refusal("-m a " SMALL "--frames 5 dog", 2,
+                   "gen: this model makes clips that begin with a picture, and there is none\n");
+    expect_refusal("-m wide " SMALL "-i start.png dog", 4,
+                   "gen: wide/image_encoder: the image encoder gives 24 channels, the network "
+                   "expects 16\n");
+    shell("rm -r %s/image_encoder%s", program_path("b"), "");
+    expect_refusal("-m b " SMALL "-i start.png dog", 4, "gen: b: model_index.json names ");
+    expect_refusal("-m b/transformer --base t2v " SMALL "-i start.png dog", 4,
+                   "gen: b/transformer is ");
+    EXPECT_CONTAINS(program_errors, "it has no image_encoder\n");
+}
+
 /* ---- editing -------------------------------------------------------------------------------- */
 
 static void edits(void **state)
@@ -239,6 +284,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(clips_from_text, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(refusals, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(clips_from_pictures, program_set_up, program_tear_down),
+        cmocka_unit_test_setup_teardown(clips_of_what_is_seen, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(edits, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(few_steps, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(pictures_of_rwkv, program_set_up, program_tear_down),

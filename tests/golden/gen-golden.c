@@ -30,6 +30,7 @@ static const struct kind {
     {"taesd", golden_taesd},
     {"CLIPTextModel", golden_clip},
     {"CLIPTextModelWithProjection", golden_clip},
+    {"CLIPVisionModel", golden_clip_vision},
     {"clip_tokenizer", golden_clip_tokenizer},
     {"T5EncoderModel", golden_t5},
     {"UMT5EncoderModel", golden_t5},

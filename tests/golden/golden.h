@@ -55,6 +55,7 @@ void golden_vae_kl(golden_fixture *f);
 void golden_vae_tiny(golden_fixture *f);
 void golden_taesd(golden_fixture *f); /* original files, no config */
 void golden_clip(golden_fixture *f);
+void golden_clip_vision(golden_fixture *f);
 void golden_clip_tokenizer(golden_fixture *f);
 void golden_t5(golden_fixture *f);
 void golden_misc(golden_fixture *f); /* building blocks */

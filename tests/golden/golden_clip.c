@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "gen/core/alloc.h"
-#include "gen/text/text.h"
+#include "gen/text/clip_vision.h"
 #include "tests/golden/golden.h"
 
 /* ---- encoders -----------------------------------------------------------------------------------
@@ -139,6 +139,72 @@ void golden_clip(golden_fixture *f)
         if (plan && golden_ok(f, gen_plan_set(plan, "input_ids", r.ids, &err), &err) &&
             golden_run_plan(f, plan, ""))
             compare_all(&r, plan);
+        gen_plan_free(plan);
+    }
+    gen_weights_free(weights);
+}
+
+/* ---- image encoder ------------------------------------------------------------------------------
+ */
+
+static gen_plan *record_vision(golden_fixture *f, const gen_vision_config *config, gen_scope w)
+{
+    gen_error err = {0};
+    gen_graph *g = NULL;
+    gen_plan *plan = NULL;
+    gen_tensor *hidden[GEN_CLIP_MAX_LAYERS + 1];
+    const int64_t side = config->image_size;
+    if (!golden_ok(f, gen_graph_new(&g, &err), &err))
+        return NULL;
+    gen_tensor *pixels = gen_input(g, "pixels", GEN_F32, 4, (const int64_t[]){1, side, side, 3});
+    gen_vision_layers(g, w, config, pixels, config->layers.num_hidden_layers, hidden);
+    for (int i = 0; i <= config->layers.num_hidden_layers; i++) {
+        gen_tensor *h = hidden[i];
+        char name[32];
+        snprintf(name, sizeof name, "hidden_states.%d", i);
+        gen_output(g, gen_graph_view(g, h, h->rank, h->dims, 0, h->ld), name);
+    }
+    golden_ok(f, gen_plan_new(&plan, g, f->backend, golden_plan_flags(f), &err), &err);
+    return plan;
+}
+
+/* The states before the last layer are what gen_vision_encode() gives. */
+static void compare_vision(golden_fixture *f, const gen_vision_config *config, gen_scope w,
+                           gen_plan *plan, const float *pixels)
+{
+    gen_error err = {0};
+    const size_t n = (size_t)(gen_vision_num_tokens(config) * config->layers.hidden_size);
+    float *values = golden_alloc(f, n, sizeof *values);
+    gen_vision_encoder *encoder = NULL;
+    char name[32];
+    for (int i = 0; values && i <= config->layers.num_hidden_layers; i++) {
+        snprintf(name, sizeof name, "hidden_states.%d", i);
+        const char *full = golden_path(f, "out.%s", name);
+        if (full && golden_ok(f, gen_plan_get_output(plan, name, values, &err), &err))
+            golden_compare(f, full, values, n, 1e-4);
+    }
+    if (values && golden_ok(f, gen_vision_encoder_new(&encoder, config, w, &err), &err) &&
+        golden_ok(f, gen_vision_encode(encoder, f->backend, pixels, values, &err), &err)) {
+        const char *full =
+            golden_path(f, "out.hidden_states.%d", config->layers.num_hidden_layers - 1);
+        golden_compare(f, full, values, n, 1e-4);
+    }
+    gen_vision_encoder_free(encoder);
+}
+
+void golden_clip_vision(golden_fixture *f)
+{
+    gen_error err = {0};
+    gen_vision_config config;
+    int64_t dims[4];
+    gen_weights *weights = golden_open_weights(f, "");
+    const float *pixels = weights ? golden_load_nhwc(f, "in.pixel_values", dims) : NULL;
+    if (pixels && golden_ok(f, gen_vision_config_parse(&config, f->config, &err), &err)) {
+        const gen_scope w = gen_scope_root(weights);
+        gen_plan *plan = record_vision(f, &config, w);
+        if (plan && golden_ok(f, gen_plan_set(plan, "pixels", pixels, &err), &err) &&
+            golden_run_plan(f, plan, ""))
+            compare_vision(f, &config, w, plan, pixels);
         gen_plan_free(plan);
     }
     gen_weights_free(weights);

@@ -207,6 +207,25 @@ void random_t5(const random_t5_size *s)
 
 /* ---- Wan ------------------------------------------------------------------------------------ */
 
+/* What a network that looks at a picture has more. */
+static void wan_image(const char *b, int64_t D)
+{
+    matrix_in(b, "attn2.add_k_proj", D, D, true);
+    matrix_in(b, "attn2.add_v_proj", D, D, true);
+    vector(1, 0.05f, D, "%s.attn2.norm_added_k.weight", b);
+}
+
+static void wan_image_embedder(int64_t image, int64_t D)
+{
+    const char *b = "condition_embedder.image_embedder";
+    vector(1, 0.05f, image, "%s.norm1.weight", b);
+    vector(0, 0.02f, image, "%s.norm1.bias", b);
+    matrix_in(b, "ff.net.0.proj", image, image, true);
+    matrix_in(b, "ff.net.2", D, image, true);
+    vector(1, 0.05f, D, "%s.norm2.weight", b);
+    vector(0, 0.02f, D, "%s.norm2.bias", b);
+}
+
 static void wan_attention(const char *b, const char *name, int64_t D)
 {
     static const char *const parts[] = {"to_q", "to_k", "to_v", "to_out.0"};
@@ -241,19 +260,60 @@ void random_wan(const random_wan_size *s)
         shaped(0, 0.1f, 3, (const int64_t[]){1, 6, D}, "%s.scale_shift_table", b);
         wan_attention(b, "attn1", D);
         wan_attention(b, "attn2", D);
+        if (s->image)
+            wan_image(b, D);
         vector(1, 0.05f, D, "%s.norm2.weight", b);
         vector(0, 0.02f, D, "%s.norm2.bias", b);
         matrix_in(b, "ffn.net.0.proj", FFN, D, true);
         matrix_in(b, "ffn.net.2", D, FFN, true);
     }
+    if (s->image)
+        wan_image_embedder(s->image, D);
     shaped(0, 0.1f, 3, (const int64_t[]){1, 2, D}, "scale_shift_table");
     matrix("proj_out", 4 * s->out, D, true);
     snprintf(config, sizeof config,
              "{\"_class_name\": \"WanTransformer3DModel\", \"num_attention_heads\": %d,\n"
              " \"attention_head_dim\": %d, \"num_layers\": %d, \"ffn_dim\": %d,\n"
              " \"in_channels\": %d, \"out_channels\": %d, \"text_dim\": %d, \"freq_dim\": %d,\n"
-             " \"patch_size\": [1, 2, 2], \"eps\": 1e-06, \"image_dim\": null}\n",
-             s->heads, s->head_dim, s->layers, s->ffn, s->in, s->out, s->text, s->freq);
+             " \"patch_size\": [1, 2, 2], \"eps\": 1e-06, \"image_dim\": %d}\n",
+             s->heads, s->head_dim, s->layers, s->ffn, s->in, s->out, s->text, s->freq, s->image);
+}
+
+/* ---- the image encoder of CLIP -------------------------------------------------------------- */
+
+void random_vision(const random_vision_size *s)
+{
+    static const char *const parts[] = {"q_proj", "k_proj", "v_proj", "out_proj"};
+    const int64_t D = s->width, side = s->image / s->patch, area = 3 * s->patch * s->patch;
+    char b[64];
+    prefix = "vision_model.";
+    vector(0, 0.5f, D, "embeddings.class_embedding");
+    shaped(0, 1 / sqrtf((float)area), 4, (const int64_t[]){D, 3, s->patch, s->patch},
+           "embeddings.patch_embedding.weight");
+    shaped(0, 0.5f, 2, (const int64_t[]){1 + side * side, D},
+           "embeddings.position_embedding.weight");
+    vector(1, 0.05f, D, "pre_layrnorm.weight");
+    vector(0, 0.02f, D, "pre_layrnorm.bias");
+    for (int i = 0; i < s->layers; i++) {
+        for (int k = 1; k <= 2; k++) {
+            vector(1, 0.05f, D, "encoder.layers.%d.layer_norm%d.weight", i, k);
+            vector(0, 0.02f, D, "encoder.layers.%d.layer_norm%d.bias", i, k);
+        }
+        snprintf(b, sizeof b, "encoder.layers.%d.self_attn", i);
+        for (int k = 0; k < 4; k++)
+            matrix_in(b, parts[k], D, D, true);
+        snprintf(b, sizeof b, "encoder.layers.%d.mlp", i);
+        matrix_in(b, "fc1", s->ffn, D, true);
+        matrix_in(b, "fc2", D, s->ffn, true);
+    }
+    vector(1, 0.05f, D, "post_layernorm.weight");
+    vector(0, 0.02f, D, "post_layernorm.bias");
+    snprintf(config, sizeof config,
+             "{\"architectures\": [\"CLIPVisionModel\"], \"hidden_size\": %d,\n"
+             " \"num_attention_heads\": %d, \"num_hidden_layers\": %d,\n"
+             " \"intermediate_size\": %d, \"image_size\": %d, \"patch_size\": %d,\n"
+             " \"hidden_act\": \"gelu\"}\n",
+             s->width, s->heads, s->layers, s->ffn, s->image, s->patch);
 }
 
 /* ---- the autoencoder of Wan 2.1 ------------------------------------------------------------- */

@@ -29,9 +29,16 @@ void random_t5(const random_t5_size *size);
 
 typedef struct random_wan_size {
     int heads, head_dim, layers, ffn, in, out, text, freq;
+    int image;  /* width of a picture's features; 0: takes none */
     int is_rcm; /* not 0: names begin with "net.", the patch embedding is a matrix */
 } random_wan_size;
 void random_wan(const random_wan_size *size);
+
+/* The image encoder of CLIP. */
+typedef struct random_vision_size {
+    int width, heads, layers, ffn, image, patch;
+} random_vision_size;
+void random_vision(const random_vision_size *size);
 
 /* The autoencoder of Wan 2.1, full size. */
 void random_wan_vae(void);
