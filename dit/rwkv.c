@@ -17,6 +17,7 @@ typedef struct rwkv_config {
     int sample_size; /* side of the latents or pixels it was trained on */
     int patch_size, embed_dim, depth;
     int num_classes; /* 0: unconditional; the null class is num_classes */
+    int guided_channels;
     gen_wkv_form form;
 } rwkv_config;
 
@@ -25,7 +26,7 @@ typedef struct rwkv_config {
 static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
     rwkv_config *cfg = config;
-    int64_t channels, size, patch, dim, depth, classes;
+    int64_t channels, size, patch, dim, depth, classes, guided;
     bool learn_sigma;
     const char *form;
     GEN_TRY(gen_json_int(json, "channels", 4, 1, 4096, &channels, err));
@@ -34,6 +35,9 @@ static gen_status read_config(void *config, const gen_json *json, gen_error *err
     GEN_TRY(gen_json_int(json, "embed_dim", 768, 1, 1 << 16, &dim, err));
     GEN_TRY(gen_json_int(json, "depth", 25, 1, MAX_DEPTH, &depth, err));
     GEN_TRY(gen_json_int(json, "num_classes", -1, -1, 1 << 24, &classes, err));
+    /* three, as the published sampling code, which knows no other latents than those of four */
+    GEN_TRY(gen_json_int(json, "guided_channels", channels < 3 ? channels : 3, 0, channels, &guided,
+                         err));
     GEN_TRY(gen_json_bool(json, "learn_sigma", true, &learn_sigma, err));
     GEN_TRY(gen_json_string(json, "wkv_form", "kernel", &form, err));
     if (strcmp(form, "kernel") != 0 && strcmp(form, "paper") != 0)
@@ -48,6 +52,7 @@ static gen_status read_config(void *config, const gen_json *json, gen_error *err
         .embed_dim = (int)dim,
         .depth = (int)depth,
         .num_classes = classes > 0 ? (int)classes : 0,
+        .guided_channels = (int)guided,
         .form = strcmp(form, "paper") == 0 ? GEN_WKV_PAPER : GEN_WKV_SEGMENTED,
     };
     return GEN_OK;
@@ -67,7 +72,7 @@ static void describe(const void *config, gen_network_traits *traits)
         .num_classes = cfg->num_classes,
         .null_class = cfg->num_classes,
         .variance_channels = cfg->out_channels - cfg->in_channels,
-        .guided_channels = 3, /* as the published sampling code */
+        .guided_channels = cfg->guided_channels,
         .defaults = {.num_inference_steps = 250,
                      .guidance_scale = 1.5,
                      .scheduler = "GaussianDiffusion"},

@@ -315,7 +315,7 @@ static gen_status open_all(gen_model *m, const gen_model_params *p, gen_error *e
     GEN_TRY(open_scheduler(m, err));
     if (p->for_editing)
         GEN_TRY(choose_bridge(m, err));
-    GEN_TRY(gen_world_open(&m->world, m->path, err));
+    GEN_TRY(gen_world_open(&m->world, m->files->path, err));
     GEN_TRY(check_complete(m, p->strict != 0, err));
     GEN_TRY(test_prediction(m, err));
     return fill_info(m, err);

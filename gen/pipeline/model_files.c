@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "gen/core/safetensors.h"
+#include "gen/pipeline/pipeline.h"
 #include "gen/pipeline/registry.h"
 
 /* Folders of a diffusers directory that hold networks gen may need, and what they hold when their
@@ -521,13 +522,24 @@ static gen_status open_path(gen_model_files *files, gen_error *err)
     return open_loose_folder(files, path, err);
 }
 
+/* A bare name of nothing in the working directory may be that of a model that ships with gen. */
+static char *find_shipped(const char *name)
+{
+    char *path = NULL;
+    if (*name && *name != '.' && !strchr(name, '/') && access(name, F_OK) != 0)
+        gen_find_asset(&path, name, NULL);
+    return path;
+}
+
 gen_status gen_model_files_open(gen_model_files **out, const char *path, gen_error *err)
 {
     gen_status status = GEN_OK;
+    char *shipped = find_shipped(path);
     gen_model_files *files = gen_calloc(1, sizeof *files);
     if (!files || !(files->arena = gen_arena_new()) ||
-        !(files->path = gen_arena_strdup(files->arena, path)))
+        !(files->path = gen_arena_strdup(files->arena, shipped ? shipped : path)))
         status = gen_no_memory(err, path, sizeof *files);
+    gen_free(shipped);
     if (!status)
         status = open_path(files, err);
     if (status) {

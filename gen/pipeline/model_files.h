@@ -8,7 +8,10 @@
  *
  * In a model_index.json a component may also be a text, the path of its folder, which models can
  * share: "vae": "../postcards/vae".  It leads from the model's folder to one in it or beside it, no
- * further; "scheduler", "tokenizer" and "tokenizer_2" may be given so, too. */
+ * further; "scheduler", "tokenizer" and "tokenizer_2" may be given so, too.
+ *
+ * A name without a slash that is nothing in the working directory is looked for among the models
+ * that ship with gen. */
 #ifndef GEN_PIPELINE_MODEL_FILES_H
 #define GEN_PIPELINE_MODEL_FILES_H
 

@@ -61,6 +61,18 @@ static void traits_of_dit(void **state)
     assert_int_equal(t.context_dim, 0);
 }
 
+/* The published code guides three channels; a file may know better. */
+static void traits_of_rwkv(void **state)
+{
+    (void)state;
+    assert_int_equal(traits_of(&gen_rwkv_network, "{}", NULL).guided_channels, 3);
+    assert_int_equal(traits_of(&gen_rwkv_network, "{\"channels\": 1}", NULL).guided_channels, 1);
+    assert_int_equal(
+        traits_of(&gen_rwkv_network, "{\"channels\": 16, \"guided_channels\": 0}", NULL)
+            .guided_channels,
+        0);
+}
+
 static void traits_of_pixart(void **state)
 {
     (void)state;
@@ -230,13 +242,10 @@ static void latents_off_the_grid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(traits_of_dit),
-        cmocka_unit_test(traits_of_pixart),
-        cmocka_unit_test(sizes_for_pixart_alpha),
-        cmocka_unit_test(settings_that_cannot_be),
-        cmocka_unit_test(positions),
-        cmocka_unit_test(added_positions),
-        cmocka_unit_test(frequencies),
+        cmocka_unit_test(traits_of_dit),           cmocka_unit_test(traits_of_rwkv),
+        cmocka_unit_test(traits_of_pixart),        cmocka_unit_test(sizes_for_pixart_alpha),
+        cmocka_unit_test(settings_that_cannot_be), cmocka_unit_test(positions),
+        cmocka_unit_test(added_positions),         cmocka_unit_test(frequencies),
         cmocka_unit_test(latents_off_the_grid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

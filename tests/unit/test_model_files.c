@@ -203,6 +203,23 @@ static void components_can_be_shared(void **state)
     }
 }
 
+/* What ships with gen is found by its bare name, unless there is such a file here. */
+static void shipped_models_have_names(void **state)
+{
+    gen_error err = {0};
+    gen_model_files *files;
+    (void)state;
+    place_pipeline("whole", NULL);
+    assert_int_equal(setenv("GEN_ASSETS", temp_path(&dir, ""), 1), 0);
+    EXPECT_OK(gen_model_files_open(&files, "whole", &err));
+    EXPECT_CONTAINS(files->path, dir.path);
+    gen_model_files_free(files);
+    EXPECT_STATUS(GEN_ERROR_MODEL, gen_model_files_open(&files, "./whole", &err));
+    EXPECT_STATUS(GEN_ERROR_MODEL, gen_model_files_open(&files, "part", &err));
+    assert_string_equal(err.message, "part: No such file or directory");
+    assert_int_equal(unsetenv("GEN_ASSETS"), 0);
+}
+
 /* Which of several weight files of a folder is taken. */
 static void variants_have_an_order(void **state)
 {
@@ -414,6 +431,7 @@ int main(void)
         cmocka_unit_test(missing_pieces_are_named),
         cmocka_unit_test(what_gen_does_not_need_may_be_missing),
         cmocka_unit_test(components_can_be_shared),
+        cmocka_unit_test(shipped_models_have_names),
         cmocka_unit_test(variants_have_an_order),
         cmocka_unit_test(shards_are_joined),
         cmocka_unit_test(files_are_told_apart),

@@ -1,4 +1,6 @@
 """Small tests of the recipe: python3 test_recipe.py (or pytest); needs numpy and cairo, and torch for the last ones."""
+import json
+import os
 import random
 import unittest
 
@@ -82,6 +84,28 @@ class Networks(unittest.TestCase):
         from models import AutoencoderTiny, CLIPTextModel, TEXT, UNet2DConditionModel
         nets = AutoencoderTiny(), UNet2DConditionModel(), CLIPTextModel(dict(TEXT, vocab_size=1750))
         self.assertLess(2 * sum(p.numel() for n in nets for p in n.parameters()), 11.9e6)
+
+    def test_tokens_give_what_the_published_networks_give(self):
+        from safetensors.torch import load_file
+        from token_models import DiT, DiffRWKV
+        fixtures = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../../tests/golden/fixtures')
+        for name, file, make in (('dit_diffusers', 'diffusion_pytorch_model', DiT), ('drwkv_cond', 'model', DiffRWKV),
+                                 ('drwkv_uncond', 'model', DiffRWKV)):
+            folder, io = os.path.join(fixtures, name), load_file(os.path.join(fixtures, name + '.io.safetensors'))
+            with open(os.path.join(folder, 'config.json')) as f:
+                net = make(json.load(f))
+            net.load_state_dict(load_file(os.path.join(folder, file + '.safetensors')))
+            x, time, label = ([io['in.' + n] for n in names if 'in.' + n in io] for names in (
+                ('x', 'hidden_states'), ('timesteps', 'timestep'), ('labels', 'class_labels')))
+            with self.torch.no_grad():
+                y = net(x[0], time[0], label[0].long() if label else None)
+            self.assertLess((y - io['out.sample']).abs().max(), 1e-4, name)
+
+    def test_classes_have_one_meaning(self):
+        from train_tokens import CLASSES, label
+        names = [n for c in CLASSES for n in label(*c).split(', ')]
+        self.assertEqual((len(CLASSES), len(names)), (75, len(set(names))))
+        self.assertIn('cat in snow', names)
 
 
 if __name__ == '__main__':
