@@ -5,6 +5,7 @@ the model can express at all, and learns from the same latents-*.npy files as th
 
     python3 checker.py train STATE                 goes on where it stopped; prints its own accuracy on held-out pictures
     python3 checker.py judge STATE FOLDER          FOLDER/0000.png .. drawn from attributes.txt, line by line
+    python3 checker.py classes STATE FOLDER        FOLDER/0000.png .. are the classes of train_tokens.py, one of each
     python3 checker.py ceiling STATE               the same test on renders that went through the autoencoder
 """
 import argparse
@@ -211,9 +212,16 @@ def load(state):
     return model
 
 
+def class_wishes():
+    """What each class of train_tokens.py names."""
+    from train_tokens import CLASSES
+    nothing = dict.fromkeys([*WHOLE, 'relation'])
+    return [dict(nothing, ground=ground, groups=[dict(kind=kind, color=None, count=1)]) for kind, ground in CLASSES]
+
+
 def judge(o):
     from PIL import Image
-    wanted = attributes.listed()
+    wanted = class_wishes() if o.what == 'classes' else attributes.listed()
     found = [i for i in range(len(wanted)) if os.path.exists(os.path.join(o.folder, '%04d.png' % i))]
     pictures = np.stack([np.asarray(Image.open(os.path.join(o.folder, '%04d.png' % i)).convert('RGB')) for i in found])
     report(score(load(o.state), encode(autoencoder(o.state), pictures), [wanted[i] for i in found]), len(found))
@@ -245,7 +253,7 @@ def report(shares, n):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument('what', choices=['train', 'judge', 'ceiling'])
+    a.add_argument('what', choices=['train', 'judge', 'classes', 'ceiling'])
     a.add_argument('state')
     a.add_argument('folder', nargs='?')
     a.add_argument('--steps', type=int, default=4000)
@@ -254,7 +262,7 @@ def main():
     o = a.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    dict(train=train, judge=judge, ceiling=ceiling)[o.what](o)
+    dict(train=train, judge=judge, classes=judge, ceiling=ceiling)[o.what](o)
 
 
 if __name__ == '__main__':
