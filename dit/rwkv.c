@@ -26,35 +26,27 @@ typedef struct rwkv_config {
 static gen_status read_config(void *config, const gen_json *json, gen_error *err)
 {
     rwkv_config *cfg = config;
-    int64_t channels, size, patch, dim, depth, classes, guided;
     bool learn_sigma;
     const char *form;
-    GEN_TRY(gen_json_int(json, "channels", 4, 1, 4096, &channels, err));
-    GEN_TRY(gen_json_int(json, "img_size", 32, 1, 1 << 16, &size, err));
-    GEN_TRY(gen_json_int(json, "patch_size", 2, 1, 256, &patch, err));
-    GEN_TRY(gen_json_int(json, "embed_dim", 768, 1, 1 << 16, &dim, err));
-    GEN_TRY(gen_json_int(json, "depth", 25, 1, MAX_DEPTH, &depth, err));
-    GEN_TRY(gen_json_int(json, "num_classes", -1, -1, 1 << 24, &classes, err));
+    GEN_TRY(gen_json_int32(json, "channels", 4, 1, 4096, &cfg->in_channels, err));
+    GEN_TRY(gen_json_int32(json, "img_size", 32, 1, 1 << 16, &cfg->sample_size, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 2, 1, 256, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "embed_dim", 768, 1, 1 << 16, &cfg->embed_dim, err));
+    GEN_TRY(gen_json_int32(json, "depth", 25, 1, MAX_DEPTH, &cfg->depth, err));
+    GEN_TRY(gen_json_int32(json, "num_classes", -1, -1, 1 << 24, &cfg->num_classes, err));
     /* three, as the published sampling code, which knows no other latents than those of four */
-    GEN_TRY(gen_json_int(json, "guided_channels", channels < 3 ? channels : 3, 0, channels, &guided,
-                         err));
+    const int channels = cfg->in_channels;
+    GEN_TRY(gen_json_int32(json, "guided_channels", channels < 3 ? channels : 3, 0, channels,
+                           &cfg->guided_channels, err));
     GEN_TRY(gen_json_bool(json, "learn_sigma", true, &learn_sigma, err));
     GEN_TRY(gen_json_string(json, "wkv_form", "kernel", &form, err));
     if (strcmp(form, "kernel") != 0 && strcmp(form, "paper") != 0)
         return gen_fail(err, json->on_error,
                         "%s: \"wkv_form\" is \"%s\", expected \"kernel\" or \"paper\"", json->path,
                         form);
-    *cfg = (rwkv_config){
-        .in_channels = (int)channels,
-        .out_channels = (int)channels * (learn_sigma ? 2 : 1),
-        .sample_size = (int)size,
-        .patch_size = (int)patch,
-        .embed_dim = (int)dim,
-        .depth = (int)depth,
-        .num_classes = classes > 0 ? (int)classes : 0,
-        .guided_channels = (int)guided,
-        .form = strcmp(form, "paper") == 0 ? GEN_WKV_PAPER : GEN_WKV_SEGMENTED,
-    };
+    cfg->out_channels = cfg->in_channels * (learn_sigma ? 2 : 1);
+    cfg->num_classes = cfg->num_classes > 0 ? cfg->num_classes : 0; /* -1 and 0: none */
+    cfg->form = strcmp(form, "paper") == 0 ? GEN_WKV_PAPER : GEN_WKV_SEGMENTED;
     return GEN_OK;
 }
 

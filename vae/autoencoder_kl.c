@@ -238,14 +238,13 @@ static gen_status check_block_types(const gen_json *json, const char *key, const
 gen_status vae_kl_config_read(gen_vae_config *cfg, const gen_json *json, gen_error *err)
 {
     const char *act;
-    int64_t n;
     GEN_TRY(check_block_types(json, "down_block_types", "DownEncoderBlock2D", err));
     GEN_TRY(check_block_types(json, "up_block_types", "UpDecoderBlock2D", err));
-    GEN_TRY(gen_json_int(json, "norm_num_groups", 32, 1, MAX_CHANNELS, &n, err));
-    cfg->norm_num_groups = (int)n;
+    GEN_TRY(
+        gen_json_int32(json, "norm_num_groups", 32, 1, MAX_CHANNELS, &cfg->norm_num_groups, err));
     GEN_TRY(read_stages(cfg, json, err));
-    GEN_TRY(gen_json_int(json, "layers_per_block", 1, 1, MAX_LAYERS, &n, err));
-    cfg->layers_per_block = (int)n;
+    GEN_TRY(
+        gen_json_int32(json, "layers_per_block", 1, 1, MAX_LAYERS, &cfg->layers_per_block, err));
     GEN_TRY(gen_json_string(json, "act_fn", "silu", &act, err));
     if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         return gen_fail(err, GEN_ERROR_MODEL, "%s: \"act_fn\" is \"%s\", expected \"silu\"",

@@ -42,7 +42,6 @@ gen_status gen_vae_config_read(gen_vae_config *out, const gen_json *json, gen_er
 {
     gen_vae_config cfg = {0};
     const char *class_name;
-    int64_t n;
     GEN_TRY(gen_json_string(json, "_class_name", "AutoencoderKL", &class_name, err));
     if (strcmp(class_name, "AutoencoderTiny") == 0)
         cfg.kind = GEN_VAE_TINY;
@@ -60,15 +59,12 @@ gen_status gen_vae_config_read(gen_vae_config *out, const gen_json *json, gen_er
         *out = cfg;
         return GEN_OK;
     }
-    GEN_TRY(gen_json_int(json, "in_channels", 3, 3, 3, &n, err));
-    cfg.in_channels = (int)n;
-    GEN_TRY(gen_json_int(json, "out_channels", 3, 3, 3, &n, err));
-    cfg.out_channels = (int)n;
-    GEN_TRY(gen_json_int(json, "latent_channels", 4, 1, GEN_VAE_MAX_LATENTS, &n, err));
-    cfg.latent_channels = (int)n;
+    GEN_TRY(gen_json_int32(json, "in_channels", 3, 3, 3, &cfg.in_channels, err));
+    GEN_TRY(gen_json_int32(json, "out_channels", 3, 3, 3, &cfg.out_channels, err));
+    GEN_TRY(gen_json_int32(json, "latent_channels", 4, 1, GEN_VAE_MAX_LATENTS, &cfg.latent_channels,
+                           err));
     if (!json_is_array(gen_json_get(json, "sample_size"))) { /* it only hints at a size */
-        GEN_TRY(gen_json_int(json, "sample_size", 0, 1, 1 << 16, &n, err));
-        cfg.sample_size = (int)n;
+        GEN_TRY(gen_json_int32(json, "sample_size", 0, 1, 1 << 16, &cfg.sample_size, err));
     }
     GEN_TRY(cfg.kind == GEN_VAE_KL ? vae_kl_config_read(&cfg, json, err)
                                    : vae_tiny_config_read(&cfg, json, err));

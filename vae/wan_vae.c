@@ -24,17 +24,14 @@ static const double wan_std[16] = {2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.770
 
 gen_status vae_wan_config_read(gen_vae_config *cfg, const gen_json *json, gen_error *err)
 {
-    int64_t n, mult[GEN_VAE_MAX_STAGES] = {1, 2, 4, 4};
+    int64_t mult[GEN_VAE_MAX_STAGES] = {1, 2, 4, 4};
     const json_t *times = gen_json_get(json, "temperal_downsample");
     int count;
     GEN_TRY(gen_json_int_list(json, "dim_mult", GEN_VAE_MAX_STAGES, 1, 256, mult, &count, err));
     cfg->num_stages = count ? count : 4;
-    GEN_TRY(gen_json_int(json, "num_res_blocks", 2, 1, 64, &n, err));
-    cfg->layers_per_block = (int)n;
-    GEN_TRY(gen_json_int(json, "patch_size", 1, 1, 16, &n, err));
-    cfg->patch_size = (int)n;
-    GEN_TRY(gen_json_int(json, "z_dim", 16, 1, GEN_VAE_MAX_LATENTS, &n, err));
-    cfg->latent_channels = (int)n;
+    GEN_TRY(gen_json_int32(json, "num_res_blocks", 2, 1, 64, &cfg->layers_per_block, err));
+    GEN_TRY(gen_json_int32(json, "patch_size", 1, 1, 16, &cfg->patch_size, err));
+    GEN_TRY(gen_json_int32(json, "z_dim", 16, 1, GEN_VAE_MAX_LATENTS, &cfg->latent_channels, err));
     GEN_TRY(gen_json_bool(json, "is_residual", false, &cfg->has_shortcuts, err));
     for (int i = 0; i < cfg->num_stages - 1; i++) {
         const json_t *entry = json_array_get(times, (size_t)i);

@@ -236,9 +236,7 @@ static gen_status read_defaults(const gen_model *m, gen_model_defaults *d, gen_e
         return GEN_OK;
     const gen_json view = {
         .root = (json_t *)own, .path = m->files->index->path, .on_error = GEN_ERROR_MODEL};
-    int64_t steps;
-    GEN_TRY(gen_json_int(&view, "num_inference_steps", d->steps, 1, 1000, &steps, err));
-    d->steps = (int)steps;
+    GEN_TRY(gen_json_int32(&view, "num_inference_steps", d->steps, 1, 1000, &d->steps, err));
     return gen_json_double(&view, "guidance_scale", d->guidance_scale, &d->guidance_scale, err);
 }
 

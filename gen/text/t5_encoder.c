@@ -44,31 +44,29 @@ static gen_status parse_feed_forward(gen_t5_config *config, const gen_json *json
 
 gen_status gen_t5_config_parse(gen_t5_config *config, const gen_json *json, gen_error *err)
 {
-    int64_t layers, heads, buckets, distance;
     double eps;
     *config = (gen_t5_config){0};
     GEN_TRY(gen_json_int(json, "vocab_size", 32128, 1, 1 << 24, &config->vocab_size, err));
     GEN_TRY(gen_json_int(json, "d_model", 512, 1, 1 << 16, &config->d_model, err));
     GEN_TRY(gen_json_int(json, "d_kv", 64, 1, 1 << 12, &config->d_kv, err));
     GEN_TRY(gen_json_int(json, "d_ff", 2048, 1, 1 << 20, &config->d_ff, err));
-    GEN_TRY(gen_json_int(json, "num_layers", 6, 1, GEN_T5_MAX_LAYERS, &layers, err));
-    GEN_TRY(gen_json_int(json, "num_heads", 8, 1, 1 << 10, &heads, err));
-    GEN_TRY(gen_json_int(json, "relative_attention_num_buckets", 32, 4, 1 << 16, &buckets, err));
-    GEN_TRY(gen_json_int(json, "relative_attention_max_distance", 128, 2, 1 << 24, &distance, err));
+    GEN_TRY(gen_json_int32(json, "num_layers", 6, 1, GEN_T5_MAX_LAYERS, &config->num_layers, err));
+    GEN_TRY(gen_json_int32(json, "num_heads", 8, 1, 1 << 10, &config->num_heads, err));
+    GEN_TRY(gen_json_int32(json, "relative_attention_num_buckets", 32, 4, 1 << 16,
+                           &config->num_buckets, err));
+    GEN_TRY(gen_json_int32(json, "relative_attention_max_distance", 128, 2, 1 << 24,
+                           &config->max_distance, err));
     GEN_TRY(gen_json_double(json, "layer_norm_epsilon", 1e-6, &eps, err));
     GEN_TRY(parse_feed_forward(config, json, err));
     if (!(eps > 0 && eps < 1))
         return gen_fail(err, json->on_error, "%s: \"layer_norm_epsilon\" is %g, expected 0 to 1",
                         json->path, eps);
-    if (distance <= buckets / 4)
-        return gen_fail(err, json->on_error,
-                        "%s: \"relative_attention_max_distance\" is %" PRId64
-                        ", expected more than a quarter of the %" PRId64 " buckets",
-                        json->path, distance, buckets);
-    config->num_layers = (int)layers;
-    config->num_heads = (int)heads;
-    config->num_buckets = (int)buckets;
-    config->max_distance = (int)distance;
+    if (config->max_distance <= config->num_buckets / 4)
+        return gen_fail(
+            err, json->on_error,
+            "%s: \"relative_attention_max_distance\" is %d, expected more than a quarter "
+            "of the %d buckets",
+            json->path, config->max_distance, config->num_buckets);
     config->eps = (float)eps;
     return GEN_OK;
 }

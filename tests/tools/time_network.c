@@ -95,7 +95,7 @@ static gen_status time_network(const bench *b, const gen_network_class *cls, gen
     }
     if (!status) {
         const gen_plan_stats *s = gen_plan_get_stats(plan);
-        printf("prepared in %.1f s; %.3f TFLOP, activations %.2f GiB, weights %.2f GiB\n",
+        printf("prepared in %.1f s; %.5f TFLOP, activations %.2f GiB, weights %.2f GiB\n",
                now() - start, 1e-12 * s->flops, (double)s->arena / 0x1p30,
                (double)s->weights / 0x1p30);
     }
@@ -104,7 +104,7 @@ static gen_status time_network(const bench *b, const gen_network_class *cls, gen
             break;
         start = now();
         status = gen_plan_run(plan, err);
-        printf("run %d: %.2f s, peak %.2f GiB\n", i + 1, now() - start, peak_gib());
+        printf("run %d: %.4f s, peak %.2f GiB\n", i + 1, now() - start, peak_gib());
         fflush(stdout);
     }
     gen_plan_free(plan);
