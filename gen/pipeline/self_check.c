@@ -8,8 +8,8 @@
 
 #include "gen/core/nn.h"
 
-/* An operation on one device: 1e-6 where it works in f32. */
-static const double TOLERANCE = 1e-6;
+/* An operation on one device, with activations in f32 and in f16. */
+static const double TOLERANCE = 1e-6, HALF_TOLERANCE = 1e-4;
 
 static double now(void)
 {
@@ -44,6 +44,10 @@ static const spec weights_of_all[] = {
     {"few.weight", GEN_F32, 0.1f, 0, 2, {130, 65}},
     {"few.bias", GEN_F32, 0.1f, 0, 1, {130}},
     {"bf.weight", GEN_BF16, 0.1f, 0, 2, {40, 70}},
+    {"wide.weight", GEN_F16, 0.1f, 0, 2, {97, 201}},
+    {"wide.bias", GEN_F32, 0.1f, 0, 1, {97}},
+    {"deep.weight", GEN_F16, 0.06f, 0, 4, {70, 40, 3, 3}},
+    {"deep.bias", GEN_F32, 0.1f, 0, 1, {70}},
     {"conv.weight", GEN_F16, 0.06f, 0, 4, {24, 40, 3, 3}},
     {"conv.bias", GEN_F32, 0.1f, 0, 1, {24}},
     {"norm.weight", GEN_F32, 0.3f, 1, 1, {64}},
@@ -292,9 +296,42 @@ static gen_tensor *chain(gen_graph *g, gen_scope w)
     return y;
 }
 
+/* Large enough for matrix units; their results pass through another op, as the output is f32. */
+static gen_tensor *linear_half(gen_graph *g, gen_scope w)
+{
+    gen_tensor *x = input(g, "x", GEN_DIMS(2, 65, 201)), *r = input(g, "r", GEN_DIMS(2, 65, 97));
+    gen_tensor *y = gen_gelu(g, gen_linear(g, gen_sub(w, "wide"), gen_affine(g, x, 0.5f, 0.0f)));
+    return gen_affine(g, gen_add(g, y, gen_affine(g, r, 0.5f, 0.0f)), 0.5f, 0.25f);
+}
+
+static gen_tensor *conv_half(gen_graph *g, gen_scope w)
+{
+    gen_tensor *x = gen_affine(g, input(g, "x", GEN_DIMS(2, 13, 11, 40)), 0.5f, 0.0f);
+    gen_tensor *y = gen_silu(g, gen_conv2d(g, gen_sub(w, "deep"), x, GEN_CONV_3X3));
+    return gen_affine(g, y, 0.5f, 0.25f);
+}
+
+static gen_tensor *attention_half(gen_graph *g, gen_scope w)
+{
+    (void)w;
+    gen_tensor *q = gen_affine(g, input(g, "q", GEN_DIMS(2, 45, 80)), 0.75f, 0.0f);
+    gen_tensor *k = gen_affine(g, input(g, "k", GEN_DIMS(2, 77, 80)), 0.75f, 0.0f);
+    gen_tensor *v = gen_affine(g, input(g, "v", GEN_DIMS(2, 77, 80)), 0.75f, 0.0f);
+    gen_tensor *y = gen_attention(g, q, k, v, (gen_attention_options){.heads = 2});
+    return gen_affine(g, y, 0.5f, 0.25f);
+}
+
+static gen_tensor *norms_half(gen_graph *g, gen_scope w)
+{
+    gen_tensor *x = gen_affine(g, input(g, "x", GEN_DIMS(2, 37, 64)), 0.75f, 0.0f);
+    gen_tensor *y = gen_silu(g, gen_group_norm(g, gen_sub(w, "norm"), x, 4, 1e-5f));
+    return gen_affine(g, gen_layer_norm(g, gen_sub(w, "norm"), y, 1e-5f), 0.5f, 0.25f);
+}
+
 static const struct {
     const char *op;
     gen_tensor *(*record)(gen_graph *g, gen_scope w);
+    bool is_half; /* activations in f16 where the backend stores them so */
 } checks[] = {
     {"linear", linear},
     {"linear, one row", linear_row},
@@ -324,6 +361,10 @@ static const struct {
     {"wkv", wkv_paper},
     {"wkv, segments", wkv_segmented},
     {"chain of 300", chain},
+    {"linear, f16", linear_half, true},
+    {"conv2d, f16", conv_half, true},
+    {"attention, f16", attention_half, true},
+    {"norms, f16", norms_half, true},
 };
 enum { NUM_CHECKS = sizeof checks / sizeof checks[0] };
 _Static_assert((int)NUM_CHECKS <= (int)GEN_MAX_CHECKS, "gen_check_report has room");
@@ -406,7 +447,7 @@ static gen_status run_on(gen_backend *backend, int i, gen_weights *weights, floa
     gen_plan *plan;
     size_t n;
     GEN_TRY(record(&g, i, weights, &n, err));
-    GEN_TRY(gen_plan_new(&plan, g, backend, 0, err));
+    GEN_TRY(gen_plan_new(&plan, g, backend, checks[i].is_half ? GEN_PLAN_HALF : 0, err));
     gen_status status = run(plan, first, err);
     if (!status && second)
         status = run(plan, second, err);
@@ -419,7 +460,8 @@ static gen_status check(gen_check_result *r, int i, gen_weights *weights, gen_ba
 {
     gen_graph *g;
     size_t n;
-    *r = (gen_check_result){.op = checks[i].op, .tolerance = TOLERANCE};
+    *r = (gen_check_result){.op = checks[i].op,
+                            .tolerance = checks[i].is_half ? HALF_TOLERANCE : TOLERANCE};
     GEN_TRY(record(&g, i, weights, &n, err));
     r->is_missing = !is_supported(g, backend);
     gen_graph_free(g);
@@ -437,15 +479,17 @@ static gen_status check(gen_check_result *r, int i, gen_weights *weights, gen_ba
     return status ? gen_fail_in(err, status, "%s", r->op) : GEN_OK;
 }
 
-gen_status gen_self_check(gen_check_report *out, gen_backend *backend, gen_backend *reference,
-                          gen_error *err)
+static gen_status check_rows(gen_check_report *out, bool is_half, gen_backend *backend,
+                             gen_backend *reference, gen_error *err)
 {
     gen_weights *weights;
     gen_status status = GEN_OK;
     *out = (gen_check_report){.first_failure = -1};
     GEN_TRY(make_weights(&weights, err));
     for (int i = 0; i < NUM_CHECKS && !status; i++) {
-        gen_check_result *r = &out->results[i];
+        if (checks[i].is_half != is_half)
+            continue;
+        gen_check_result *r = &out->results[out->num_results];
         status = check(r, i, weights, backend, reference, err);
         if (status)
             break;
@@ -453,7 +497,7 @@ gen_status gen_self_check(gen_check_report *out, gen_backend *backend, gen_backe
         if (r->is_missing)
             out->num_missing++;
         else if (!r->has_passed && out->first_failure < 0)
-            out->first_failure = i;
+            out->first_failure = out->num_results - 1;
         else if (r->has_passed && r->nmse > out->worst_nmse)
             out->worst_nmse = r->nmse;
     }
@@ -461,6 +505,18 @@ gen_status gen_self_check(gen_check_report *out, gen_backend *backend, gen_backe
     gen_weights_drop_prepared(weights, reference);
     gen_weights_free(weights);
     return status;
+}
+
+gen_status gen_self_check(gen_check_report *out, gen_backend *backend, gen_backend *reference,
+                          gen_error *err)
+{
+    return check_rows(out, false, backend, reference, err);
+}
+
+gen_status gen_self_check_half(gen_check_report *out, gen_backend *backend, gen_backend *reference,
+                               gen_error *err)
+{
+    return check_rows(out, true, backend, reference, err);
 }
 
 const char *gen_check_sentence(const gen_check_result *r, char *buf, size_t size)
@@ -532,7 +588,7 @@ static gen_status time_plan(double *out, gen_plan *plan, int64_t side, gen_error
 }
 
 static gen_status measure(double *seconds, gen_backend *backend, bool is_product, int64_t side,
-                          int layers, gen_error *err)
+                          int layers, unsigned flags, gen_error *err)
 {
     gen_weights *weights;
     gen_graph *g;
@@ -542,13 +598,18 @@ static gen_status measure(double *seconds, gen_backend *backend, bool is_product
     if (!status)
         status = speed_graph(&g, weights, is_product, side, layers, err);
     if (!status)
-        status = gen_plan_new(&plan, g, backend, 0, err);
+        status = gen_plan_new(&plan, g, backend, flags, err);
     if (!status)
         status = time_plan(seconds, plan, side, err);
     gen_plan_free(plan);
     gen_weights_drop_prepared(weights, backend);
     gen_weights_free(weights);
     return status;
+}
+
+gen_status gen_measure_half(double *seconds, gen_backend *backend, gen_error *err)
+{
+    return measure(seconds, backend, true, 512, 4, GEN_PLAN_HALF, err);
 }
 
 gen_status gen_measure_speeds(double *flops_per_second, double *bytes_per_second,
@@ -558,7 +619,7 @@ gen_status gen_measure_speeds(double *flops_per_second, double *bytes_per_second
     double seconds;
     *flops_per_second = *bytes_per_second = 0;
     for (int64_t side = 128; side <= 4096; side *= 4) { /* larger while it is quick */
-        GEN_TRY(measure(&seconds, backend, true, side, LAYERS, err));
+        GEN_TRY(measure(&seconds, backend, true, side, LAYERS, 0, err));
         const double n = (double)side, speed = 2.0 * LAYERS * n * n * n / seconds;
         if (speed > *flops_per_second)
             *flops_per_second = speed;
@@ -566,7 +627,7 @@ gen_status gen_measure_speeds(double *flops_per_second, double *bytes_per_second
             break;
     }
     for (int64_t side = 256; side <= 4096; side *= 4) {
-        GEN_TRY(measure(&seconds, backend, false, side, LAYERS, err));
+        GEN_TRY(measure(&seconds, backend, false, side, LAYERS, 0, err));
         /* affine reads and writes, add reads two and writes */
         const double bytes = 5.0 * LAYERS * sizeof(float) * (double)(side * side);
         if (bytes / seconds > *bytes_per_second)

@@ -32,6 +32,14 @@ typedef struct gen_check_report {
 gen_status gen_self_check(gen_check_report *out, gen_backend *backend, gen_backend *reference,
                           gen_error *err);
 
+/* The same with activations in f16, on a backend that stores them so: products, attention, norms.
+ */
+gen_status gen_self_check_half(gen_check_report *out, gen_backend *backend, gen_backend *reference,
+                               gen_error *err);
+
+/* Seconds of a few matrix products of activations in f16. */
+gen_status gen_measure_half(double *seconds, gen_backend *backend, gen_error *err);
+
 /* Rough speeds of a backend, after at most a few tenths of a second each on any but the slowest:
  * multiply-adds count twice.  Errors: DEVICE; MEMORY. */
 gen_status gen_measure_speeds(double *flops_per_second, double *bytes_per_second,

@@ -24,6 +24,14 @@ static char *path_of(const char *folder, const char *key)
     return gen_asprintf("%s/%.32s.verdict", folder, key);
 }
 
+static gen_verdict_state state_of(const char *name)
+{
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, state_names[i]) == 0)
+            return (gen_verdict_state)i;
+    return GEN_VERDICT_NONE;
+}
+
 static void read_line(gen_verdict *v, char *line)
 {
     char *value = strchr(line, ' ');
@@ -31,9 +39,13 @@ static void read_line(gen_verdict *v, char *line)
         return;
     *value++ = '\0';
     if (strcmp(line, "state") == 0) {
-        for (int i = 0; i < 4; i++)
-            if (strcmp(value, state_names[i]) == 0)
-                v->state = (gen_verdict_state)i;
+        v->state = state_of(value);
+    } else if (strcmp(line, "half") == 0) {
+        v->half = state_of(value);
+    } else if (strcmp(line, "matrices") == 0) {
+        v->matrices = state_of(value);
+    } else if (strcmp(line, "half_sentence") == 0) {
+        snprintf(v->half_sentence, sizeof v->half_sentence, "%s", value);
     } else if (strcmp(line, "date") == 0) {
         snprintf(v->date, sizeof v->date, "%s", value);
     } else if (strcmp(line, "sentence") == 0) {
@@ -77,9 +89,11 @@ bool gen_verdict_write(const gen_verdict *v, const char *folder, const char *key
     char *path = folder ? path_of(folder, key) : NULL;
     char *text = gen_asprintf(
         "gen-verdict 1\nstate %s\ndate %s\nsentence %s\nmissing %s\nflops %.4g\nbytes %.4g\n"
-        "cpu_flops %.4g\nattempts %d\nlosses %d\nprocess %ld\nend\n",
+        "cpu_flops %.4g\nattempts %d\nlosses %d\nprocess %ld\nhalf %s\n"
+        "matrices %s\nhalf_sentence %s\nend\n",
         state_names[v->state], v->date, v->sentence, v->missing, v->flops_per_second,
-        v->bytes_per_second, v->cpu_flops_per_second, v->attempts, v->losses, v->process);
+        v->bytes_per_second, v->cpu_flops_per_second, v->attempts, v->losses, v->process,
+        state_names[v->half], state_names[v->matrices], v->half_sentence);
     const bool is_done = path && text && gen_cache_write(path, text, strlen(text));
     gen_free(path);
     gen_free(text);
@@ -186,6 +200,108 @@ static bool is_running(long process)
     return process > 0 && process != (long)getpid() && kill((pid_t)process, 0) == 0;
 }
 
+/* ---- activations in f16 --------------------------------------------------------------------- */
+
+static gen_verdict_state check_half(char *why, size_t size, gen_backend *backend, gen_backend *cpu,
+                                    gen_status *status, gen_error *err)
+{
+    gen_check_report report;
+    *status = gen_self_check_half(&report, backend, cpu, err);
+    if (*status) {
+        snprintf(why, size, "%.150s", err->message);
+        return GEN_VERDICT_FAILED;
+    }
+    if (report.first_failure < 0)
+        return GEN_VERDICT_PASSED;
+    gen_check_sentence(&report.results[report.first_failure], why, size);
+    return GEN_VERDICT_FAILED;
+}
+
+/* Matrix units are left where they compute wrongly, and where they are slower: some drivers offer
+ * what the device does not have. */
+static gen_status judge_matrices(gen_verdict *v, gen_backend *backend, gen_backend *cpu,
+                                 gen_error *err)
+{
+    gen_status status;
+    double with, without;
+    v->matrices = check_half(v->half_sentence, sizeof v->half_sentence, backend, cpu, &status, err);
+    if (status == GEN_OK && v->matrices == GEN_VERDICT_PASSED)
+        GEN_TRY(gen_measure_half(&with, backend, err));
+    gen_vulkan_use_matrices(backend, false);
+    if (v->matrices != GEN_VERDICT_PASSED)
+        return status == GEN_ERROR_MEMORY ? status : GEN_OK;
+    GEN_TRY(gen_measure_half(&without, backend, err));
+    gen_vulkan_use_matrices(backend, with < without);
+    if (with < without)
+        return GEN_OK;
+    v->matrices = GEN_VERDICT_FAILED;
+    snprintf(v->half_sentence, sizeof v->half_sentence, "they are slower than other products");
+    return GEN_OK;
+}
+
+/* Errors of the device are verdicts. */
+static gen_status judge_half(gen_verdict *v, gen_backend *backend, gen_error *err)
+{
+    const gen_cpu_options exact = {.num_threads = 1, .gemm = GEN_GEMM_OWN, .conv = GEN_CONV_EXACT};
+    gen_error problem = {0};
+    gen_backend *cpu;
+    gen_status status = GEN_OK;
+    GEN_TRY(gen_cpu_open(&cpu, &exact, err));
+    v->half_sentence[0] = '\0';
+    v->half = GEN_VERDICT_PASSED;
+    if (gen_vulkan_uses_matrices(backend))
+        status = judge_matrices(v, backend, cpu, &problem);
+    char why[160] = "";
+    if (!status)
+        v->half = check_half(why, sizeof why, backend, cpu, &status, &problem);
+    if (v->half != GEN_VERDICT_PASSED)
+        snprintf(v->half_sentence, sizeof v->half_sentence, "%s", why);
+    cpu->fns->close(cpu);
+    if (status == GEN_ERROR_MEMORY)
+        return gen_fail(err, status, "self-check: %s", problem.message);
+    if (status)
+        v->half = GEN_VERDICT_FAILED;
+    return GEN_OK;
+}
+
+/* A device that has passed and is to store f16 does what it was found fit for. */
+static gen_status look_at_half(gen_verdict *v, gen_backend *backend, const char *key,
+                               const gen_trust_request *r, gen_error *err)
+{
+    const gen_vulkan_device *d = gen_vulkan_device_of(backend);
+    const bool has_matrices = gen_vulkan_uses_matrices(backend);
+    if (!backend->stores_half)
+        return GEN_OK;
+    if (v->half == GEN_VERDICT_CHECKING && !is_running(v->process)) {
+        v->half = GEN_VERDICT_NONE;
+        v->matrices = GEN_VERDICT_FAILED;
+        snprintf(v->half_sentence, sizeof v->half_sentence,
+                 "the program did not survive the check");
+    }
+    if (r->checks_anew)
+        v->half = v->matrices = GEN_VERDICT_NONE;
+    if (v->matrices == GEN_VERDICT_FAILED)
+        gen_vulkan_use_matrices(backend, false);
+    if (v->half == GEN_VERDICT_NONE || (has_matrices && v->matrices == GEN_VERDICT_NONE)) {
+        gen_verdict marker = *v;
+        marker.half = GEN_VERDICT_CHECKING;
+        marker.process = (long)getpid();
+        gen_log(r->context, GEN_LOG_NOTE, "checking %s with numbers of 16 bits, once", d->name);
+        gen_verdict_write(&marker, r->folder, key);
+        GEN_TRY(judge_half(v, backend, err));
+        gen_verdict_write(v, r->folder, key);
+    }
+    if (has_matrices && v->matrices == GEN_VERDICT_FAILED)
+        gen_log(r->context, GEN_LOG_NOTE, "%s: its matrix units are not used: %s", d->name,
+                v->half_sentence);
+    if (v->half == GEN_VERDICT_FAILED) {
+        backend->stores_half = false;
+        gen_log(r->context, GEN_LOG_WARNING, "%s: activations stay in f32: %s", d->name,
+                v->half_sentence);
+    }
+    return GEN_OK;
+}
+
 static gen_status refuse(const gen_vulkan_device *d, const gen_verdict *v, gen_error *err)
 {
     gen_fail(err, GEN_ERROR_DEVICE, "%s (%s) failed the self-check: %s", d->name, d->driver,
@@ -213,7 +329,9 @@ static gen_status look(gen_verdict *v, gen_backend *backend, const gen_trust_req
     }
     if (r->checks_anew || v->state == GEN_VERDICT_NONE || v->state == GEN_VERDICT_CHECKING)
         GEN_TRY(check_marked(v, backend, key, r, err));
-    return v->state == GEN_VERDICT_FAILED ? refuse(d, v, err) : GEN_OK;
+    if (v->state == GEN_VERDICT_FAILED)
+        return refuse(d, v, err);
+    return look_at_half(v, backend, key, r, err);
 }
 
 gen_status gen_trust_open(gen_backend **out, gen_verdict *verdict, const gen_trust_request *request,

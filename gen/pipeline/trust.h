@@ -25,6 +25,9 @@ typedef struct gen_verdict {
     double flops_per_second, bytes_per_second, cpu_flops_per_second;
     int attempts, losses; /* checks begun in vain; how often the device was lost in the work */
     long process;         /* that checks */
+    /* With activations in f16, looked at when they are first asked for. */
+    gen_verdict_state half, matrices;
+    char half_sentence[160]; /* why one of them failed */
 } gen_verdict;
 
 /* A damaged file is no verdict. */

@@ -1,5 +1,5 @@
 /* attention.c - attention in tiles (GEN_OP_ATTENTION). */
-#include "gen/vulkan/compile.h"
+#include "gen/vulkan/product.h"
 
 typedef struct attention_params { /* as in attention.comp */
     uint32_t tq, tk, d, dv, heads;
@@ -20,7 +20,8 @@ typedef struct attention_tile {
 typedef struct shape {
     int64_t n, heads, tq, tk, d, dv;
     attention_tile tile;
-    int64_t keys; /* of one dispatch at most, whole blocks */
+    bool has_matrices; /* the tile is 32 x 32 */
+    int64_t keys;      /* of one dispatch at most, whole blocks */
 } shape;
 
 /* As many sums of values in the registers of an invocation as 64. */
@@ -82,6 +83,39 @@ static void set_bias(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_node *nod
     p->b_sample = b->dims[0] == 1 ? 0 : (uint32_t)(b->dims[1] * b->dims[2] * b->ld);
 }
 
+static void tile_constants(gen_vk_dispatch *d, const shape *s)
+{
+    gen_vk_constant(d, s->tile.tx * s->tile.ty);
+    gen_vk_constant(d, s->tile.bq);
+    gen_vk_constant(d, s->tile.bk);
+    gen_vk_constant(d, s->tile.tx);
+    gen_vk_constant(d, s->tile.ty);
+    gen_vk_constant(d, s->tile.dc);
+    gen_vk_constant(d, (uint32_t)gen_vk_divide_up(s->dv, s->tile.tx));
+}
+
+static void matrix_constants(const gen_vulkan *vk, gen_vk_dispatch *d, const shape *s)
+{
+    gen_vk_matrix_constants(vk, d);
+    gen_vk_constant(d, (uint32_t)gen_vk_divide_up(s->dv, 32));
+    gen_vk_constant(d, (uint32_t)(32 * 32 / gen_vk_matrix_threads(vk)));
+}
+
+/* Whether attention goes to matrix units: keys that need no more than one dispatch. */
+static bool suits_matrices(const gen_vulkan *vk, const gen_node *node, const shape *s)
+{
+    for (int i = 0; i < node->num_inputs; i++)
+        if (node->inputs[i]->dtype != GEN_F16)
+            return false;
+    if (!vk->matrix.m || node->output->dtype != GEN_F16 || s->dv > 160 || s->d > 160 ||
+        s->tq < 32 || s->tk < 32 || s->keys < s->tk)
+        return false;
+    const int64_t tile = 4 + 2 * 32 * 32 / gen_vk_matrix_threads(vk) + 32;
+    const int64_t block =
+        (gen_vk_divide_up(s->d, 32) + gen_vk_divide_up(s->dv, 32)) * tile + 3 * 32 + 4;
+    return gen_vk_divide_up(s->tk, 32) * block < GEN_VK_LOOP_LIMIT - 1000;
+}
+
 static void encode_part(gen_vk_compiler *c, const gen_node *node, const shape *s, const part *t)
 {
     const gen_tensor *q = node->inputs[0], *k = node->inputs[1], *v = node->inputs[2];
@@ -104,14 +138,11 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, const shape *s
                           .finishes = t->finishes,
                           .queries = (uint32_t)t->queries,
                           .scale = node->p.attention.scale * 1.4426950408889634f};
-    gen_vk_dispatch *d = gen_vk_dispatch_new(c, "attention");
-    gen_vk_constant(d, s->tile.tx * s->tile.ty);
-    gen_vk_constant(d, s->tile.bq);
-    gen_vk_constant(d, s->tile.bk);
-    gen_vk_constant(d, s->tile.tx);
-    gen_vk_constant(d, s->tile.ty);
-    gen_vk_constant(d, s->tile.dc);
-    gen_vk_constant(d, (uint32_t)gen_vk_divide_up(s->dv, s->tile.tx));
+    gen_vk_dispatch *d = gen_vk_dispatch_new(c, s->has_matrices ? "attention_coop" : "attention");
+    if (s->has_matrices)
+        matrix_constants(c->vk, d, s);
+    else
+        tile_constants(d, s);
     gen_vk_constant(d, node->num_inputs > 3);
     gen_vk_constant(d, node->p.attention.is_causal);
     const int64_t row = t->sample * s->tq + t->query;
@@ -148,7 +179,8 @@ static void encode_keys(gen_vk_compiler *c, const gen_node *node, const shape *s
 
 static void encode(gen_vk_compiler *c, const gen_node *node)
 {
-    const shape s = shape_of(node);
+    shape s = shape_of(node);
+    s.has_matrices = suits_matrices(c->vk, node, &s);
     const gen_tensor *k = node->inputs[1], *v = node->inputs[2];
     const int64_t room_q =
         gen_vk_min(gen_vk_window_rows(c, node->inputs[0]), gen_vk_window_rows(c, node->output));

@@ -76,8 +76,8 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, gen_vk_tile ti
                        .first_in = (uint32_t)first,
                        .begin = (uint32_t)part->begin,
                        .end = (uint32_t)part->end};
-    gen_vk_dispatch *d = gen_vk_dispatch_new(c, "conv2d");
-    gen_vk_product_constants(d, node, tile);
+    gen_vk_dispatch *d = gen_vk_dispatch_new(c, tile.has_matrices ? "conv2d_coop" : "conv2d");
+    gen_vk_product_constants(c->vk, d, node, tile);
     gen_vk_constant(d, node->p.conv2d.upsample_h != 0);
     p.x0 = gen_vk_bind_rows(c, d, x, first * s.in_w, (end - first) * s.in_w, GEN_VK_READ);
     p.w0 = gen_vk_bind(c, d, w, part->col * depth, part->cols * depth, GEN_VK_READ);
@@ -108,9 +108,9 @@ static int64_t window_of(gen_vk_compiler *c, const gen_node *node, gen_vk_tile t
 static void encode(gen_vk_compiler *c, const gen_node *node)
 {
     const conv_shape s = shape_of(node);
-    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, gen_tensor_rows(node->output), s.co);
-    gen_vk_encode_parts(c, node, tile, s.kh * s.kw * s.ci, window_of(c, node, tile) * s.out_w, 2,
-                        encode_part);
+    const int64_t depth = s.kh * s.kw * s.ci;
+    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, node, depth);
+    gen_vk_encode_parts(c, node, tile, depth, window_of(c, node, tile) * s.out_w, 2, encode_part);
 }
 
 static gen_vk_form form(const gen_node *node, int i)

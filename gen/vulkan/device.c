@@ -76,14 +76,16 @@ static gen_status create_device(gen_vulkan *vk, gen_error *err)
     const VkPhysicalDeviceVulkan11Features storage = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
         .storageBuffer16BitAccess = VK_TRUE};
-    const VkPhysicalDeviceVulkan12Features features = {
+    VkPhysicalDeviceVulkan12Features features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = vk->options.use_f16 ? (void *)(uintptr_t)&storage : NULL,
         .timelineSemaphore = VK_TRUE};
-    const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                                     .pNext = &features,
-                                     .queueCreateInfoCount = 1,
-                                     .pQueueCreateInfos = &queue};
+    gen_vk_matrix_chain chain;
+    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &features,
+                               .queueCreateInfoCount = 1,
+                               .pQueueCreateInfos = &queue};
+    gen_vk_chain_matrices(vk, &chain, &features, &info);
     const VkResult result = vk->api.CreateDevice(vk->physical, &info, NULL, &vk->device);
     if (result != VK_SUCCESS)
         return gen_vk_fail(err, result, vk->info->name);
@@ -121,6 +123,7 @@ gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err)
     GEN_TRY(choose_queue(vk, err));
     read_limits(vk);
     GEN_TRY(check_storage(vk, err));
+    GEN_TRY(gen_vk_find_matrices(vk, err));
     GEN_TRY(create_device(vk, err));
     GEN_TRY(create_commands(vk, err));
     return gen_vk_make_layouts(vk, err);

@@ -3,11 +3,16 @@
 
 /* ---- shared --------------------------------------------------------------------------------- */
 
-gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, int64_t rows, int64_t cols)
+gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, const gen_node *node, int64_t depth)
 {
-    static const gen_vk_tile medium = {64, 64, 16, 4, 4}, small = {32, 32, 16, 4, 4};
+    static const gen_vk_tile medium = {64, 64, 16, 4, 4, false}, small = {32, 32, 16, 4, 4, false};
+    const int64_t rows = gen_tensor_rows(node->output);
+    const int64_t cols = node->output->dims[node->output->rank - 1];
+    if (gen_vk_suits_matrices(vk, node, depth)) {
+        const uint32_t each = 64 * 64 / (uint32_t)gen_vk_matrix_threads(vk);
+        return (gen_vk_tile){64, 64, 32, 8, each / 8, true};
+    }
     const int64_t tiles = gen_vk_divide_up(rows, medium.bm) * gen_vk_divide_up(cols, medium.bn);
-    (void)vk;
     return tiles < 16 ? small : medium;
 }
 
@@ -22,8 +27,14 @@ static void epilogue_constants(gen_vk_dispatch *d, const gen_node *node)
     gen_vk_constant(d, e->post_act);
 }
 
-void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile)
+void gen_vk_product_constants(const gen_vulkan *vk, gen_vk_dispatch *d, const gen_node *node,
+                              gen_vk_tile tile)
 {
+    if (tile.has_matrices) {
+        gen_vk_matrix_constants(vk, d);
+        epilogue_constants(d, node);
+        return;
+    }
     gen_vk_constant(d, tile.bm / tile.tm * (tile.bn / tile.tn));
     gen_vk_constant(d, tile.bm);
     gen_vk_constant(d, tile.bn);
@@ -147,8 +158,8 @@ static void encode_part(gen_vk_compiler *c, const gen_node *node, gen_vk_tile ti
                        .sample_rows = (uint32_t)(gen_tensor_rows(y) / y->dims[0]),
                        .begin = (uint32_t)part->begin,
                        .end = (uint32_t)part->end};
-    gen_vk_dispatch *d = gen_vk_dispatch_new(c, "linear");
-    gen_vk_product_constants(d, node, tile);
+    gen_vk_dispatch *d = gen_vk_dispatch_new(c, tile.has_matrices ? "linear_coop" : "linear");
+    gen_vk_product_constants(c->vk, d, node, tile);
     p.x0 = gen_vk_bind_rows(c, d, x, part->row, part->rows, GEN_VK_READ);
     p.w0 = gen_vk_bind(c, d, w, part->col * depth, part->cols * depth, GEN_VK_READ);
     const gen_vk_epilogue_params e = gen_vk_bind_epilogue(c, d, node, part);
@@ -214,8 +225,8 @@ static void encode(gen_vk_compiler *c, const gen_node *node)
         encode_few_rows(c, node);
         return;
     }
-    const gen_tensor *x = node->inputs[0], *y = node->output;
-    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, gen_tensor_rows(y), y->dims[y->rank - 1]);
+    const gen_tensor *x = node->inputs[0];
+    const gen_vk_tile tile = gen_vk_choose_tile(c->vk, node, x->dims[x->rank - 1]);
     int64_t window = gen_vk_min(gen_vk_product_rows(c, node), gen_vk_window_rows(c, x));
     window = gen_vk_min(window, gen_vk_rows_in_time(c, node, tile.bm));
     window = gen_vk_min(window, (int64_t)GEN_VK_MAX_GROUPS * tile.bm);

@@ -90,9 +90,17 @@ static gen_status create(gen_vulkan *vk, gen_vk_pipeline *p, gen_error *err)
                                             .pMapEntries = entries,
                                             .dataSize = (size_t)p->num_constants * 4,
                                             .pData = p->constants};
+    /* Where lanes share fragments, the size of subgroups is not the driver's to choose. */
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroups = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = vk->offered.subgroup};
+    const bool has_matrices = gen_vk_is_matrix_shader(p->shader->name);
     const VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .pNext = has_matrices ? &subgroups : NULL,
+                  .flags =
+                      has_matrices ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .module = module,
                   .pName = "main",

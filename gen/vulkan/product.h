@@ -7,12 +7,21 @@
 /* A workgroup makes bm x bn outputs, bk of the depth at a time; an invocation tm x tn. */
 typedef struct gen_vk_tile {
     uint32_t bm, bn, bk, tm, tn;
+    bool has_matrices; /* of the shaders *_coop: an invocation makes as many, but not those */
 } gen_vk_tile;
 
-/* The tile for a product of rows x cols; `turn` counts where tests ask for each tile in turn. */
-gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, int64_t rows, int64_t cols);
-/* Constants 0 to 10 of linear.comp and conv2d.comp. */
-void gen_vk_product_constants(gen_vk_dispatch *d, const gen_node *node, gen_vk_tile tile);
+/* The tile for the product of a node. */
+gen_vk_tile gen_vk_choose_tile(const gen_vulkan *vk, const gen_node *node, int64_t depth);
+/* Constants 0 to 10 of linear.comp and conv2d.comp, 0 to 8 of their forms for matrix units. */
+void gen_vk_product_constants(const gen_vulkan *vk, gen_vk_dispatch *d, const gen_node *node,
+                              gen_vk_tile tile);
+
+/* matrix.c: whether a product goes to matrix units; invocations of a workgroup there; constants 0
+ * to 3 of the shaders *_coop. */
+bool gen_vk_suits_matrices(const gen_vulkan *vk, const gen_node *node, int64_t depth);
+int64_t gen_vk_matrix_threads(const gen_vulkan *vk);
+void gen_vk_matrix_constants(const gen_vulkan *vk, gen_vk_dispatch *d);
+
 /* The bias of a product, or NULL. */
 const gen_tensor *gen_vk_bias(const gen_node *node);
 /* A part of y: rows of the product, and columns, whose kernels fit into one binding. */

@@ -24,6 +24,7 @@ typedef struct gen_vulkan_options {
                            16-bit storage */
     bool validate;      /* with the validation layer: its first message fails compile or run; also
                            when GEN_VULKAN_VALIDATE is 1 in the environment */
+    bool no_matrices;   /* leaves matrix units alone */
     void (*message)(void *user, const char *text); /* each message of the layer, may be NULL */
     void *message_user;
     const char *cache_dir; /* folder for compiled shaders, made when missing; NULL: none */
@@ -81,6 +82,11 @@ const char *gen_vulkan_shader_at(int i);
 /* Errors: DEVICE when there is no loader, no driver or no device that fits; ARGUMENT for a name
  * that fits none or several; MEMORY. */
 gen_status gen_vulkan_open(gen_backend **out, const gen_vulkan_options *options, gen_error *err);
+
+/* Whether products of activations in f16 go to the device's matrix units; and makes plans compiled
+ * from now on use them, where there are any, or do without. */
+bool gen_vulkan_uses_matrices(const gen_backend *backend);
+void gen_vulkan_use_matrices(gen_backend *backend, bool wanted);
 
 /* "llvmpipe (LLVM 15.0.6, 256 bits), Mesa 22.3.6" into buf; returns buf. */
 const char *gen_vulkan_describe(const gen_backend *backend, char *buf, size_t size);

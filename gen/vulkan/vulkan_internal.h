@@ -112,6 +112,22 @@ typedef struct gen_vk_pipeline {
     VkPipeline handle;
 } gen_vk_pipeline;
 
+/* ---- matrix.c ---- */
+
+/* Fragments m x n x k of the device's matrix units, and the size of the subgroups that share one.
+ */
+typedef struct gen_vk_matrix {
+    uint32_t m, n, k, subgroup; /* m 0: not used */
+} gen_vk_matrix;
+
+/* What a device with them is created with. */
+typedef struct gen_vk_matrix_chain {
+    VkPhysicalDeviceSubgroupSizeControlFeatures control;
+#ifdef GEN_VK_HAS_MATRICES
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;
+#endif
+} gen_vk_matrix_chain;
+
 /* ---- the backend ---- */
 
 typedef struct gen_vulkan {
@@ -131,6 +147,7 @@ typedef struct gen_vulkan {
     bool has_timestamps;
     size_t max_binding;
     uint32_t binding_alignment;
+    gen_vk_matrix offered, matrix; /* of the device; in use */
     VkCommandPool command_pool;
     VkSemaphore timeline;
     uint64_t submitted; /* value of the timeline after all submitted work */
@@ -161,6 +178,12 @@ typedef struct gen_vulkan {
 /* device.c */
 gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err);
 void gen_vk_close_device(gen_vulkan *vk);
+
+/* matrix.c */
+gen_status gen_vk_find_matrices(gen_vulkan *vk, gen_error *err); /* sets vk->offered, vk->matrix */
+void gen_vk_chain_matrices(const gen_vulkan *vk, gen_vk_matrix_chain *chain,
+                           VkPhysicalDeviceVulkan12Features *features, VkDeviceCreateInfo *info);
+bool gen_vk_is_matrix_shader(const char *name);
 
 /* memory.c.  Every status is DEVICE or MEMORY with a message. */
 gen_status gen_vk_buffer_new(gen_vulkan *vk, gen_vk_buffer *out, VkDeviceSize size,

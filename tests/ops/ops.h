@@ -55,7 +55,7 @@ typedef struct ops_backend {
     void (*close)(gen_backend *backend);
     bool has_threads;    /* false: a second thread only stands for another way of cutting the work,
                             tried once */
-    unsigned plan_flags; /* of plans of tests that ask for them */
+    unsigned plan_flags; /* of all plans */
 } ops_backend;
 
 extern const ops_backend ops_cpu;

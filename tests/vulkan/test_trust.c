@@ -117,6 +117,33 @@ static void a_verdict_opens_the_device(void **state)
     EXPECT_STATUS(GEN_ERROR_DEVICE, gen_trust_open(&backend, NULL, &r, &err));
 }
 
+/* A device may be fit for f32 alone. */
+static void f16_has_a_verdict_of_its_own(void **state)
+{
+    (void)state;
+    decide(0, (gen_verdict){.state = GEN_VERDICT_PASSED});
+    for (int turn = 0; turn < 2; turn++) {
+        gen_backend *backend = NULL;
+        gen_verdict v;
+        gen_trust_request r = request();
+        r.options.use_f16 = true;
+        EXPECT_OK(gen_trust_open(&backend, &v, &r, &err));
+        assert_false(backend->stores_half);
+        assert_int_equal(v.half, GEN_VERDICT_FAILED);
+        EXPECT_CONTAINS(notes, "activations stay in f32: linear, f16 differs from the CPU");
+        assert_int_equal(strstr(notes, "with numbers of 16 bits, once") != NULL, turn == 0);
+        close_backend(backend);
+    }
+    decide(0, (gen_verdict){.state = GEN_VERDICT_PASSED, .half = GEN_VERDICT_PASSED});
+    gen_backend *backend = NULL;
+    gen_trust_request r = request();
+    r.options.use_f16 = true;
+    EXPECT_OK(gen_trust_open(&backend, NULL, &r, &err));
+    assert_true(backend->stores_half);
+    close_backend(backend);
+    assert_string_equal(notes, "");
+}
+
 static void a_driver_error_is_a_verdict_and_no_memory_is_none(void **state)
 {
     gen_backend *backend = NULL;
@@ -340,6 +367,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(wrong_results_are_refused, start, end),
         cmocka_unit_test_setup_teardown(a_verdict_opens_the_device, start, end),
+        cmocka_unit_test_setup_teardown(f16_has_a_verdict_of_its_own, start, end),
         cmocka_unit_test_setup_teardown(a_driver_error_is_a_verdict_and_no_memory_is_none, start,
                                         end),
         cmocka_unit_test_setup_teardown(damaged_verdicts_are_none, start, end),
