@@ -201,6 +201,8 @@ static gen_status collect_steps(gen_plan *plan, gen_error *err)
                             node->name[0] ? node->name : "unnamed op", plan->backend->fns->name);
         plan->steps[plan->num_steps++] = node;
         plan->stats.flops += gen_node_flops(node);
+        if (node->op == GEN_OP_ATTENTION)
+            plan->stats.attention_flops += gen_node_flops(node);
     }
     plan->stats.num_nodes = plan->num_steps;
     return GEN_OK;

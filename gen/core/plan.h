@@ -18,15 +18,16 @@ enum {
 };
 
 typedef struct gen_plan_stats {
-    size_t arena;         /* bytes of activations */
-    size_t largest;       /* bytes of the largest single tensor in it */
-    size_t scratch;       /* bytes of the backend's working memory */
-    size_t weights;       /* bytes of prepared weights */
-    size_t transformed;   /* the part of them kept beside the packed original */
-    size_t least_weights; /* what `weights` can be brought to: see gen_plan_new_within() */
-    size_t staged;        /* bytes of the file in memory while one of them is prepared */
-    double flops;         /* multiply-adds count twice */
-    int num_nodes;        /* that run */
+    size_t arena;           /* bytes of activations */
+    size_t largest;         /* bytes of the largest single tensor in it */
+    size_t scratch;         /* bytes of the backend's working memory */
+    size_t weights;         /* bytes of prepared weights */
+    size_t transformed;     /* the part of them kept beside the packed original */
+    size_t least_weights;   /* what `weights` can be brought to: see gen_plan_new_within() */
+    size_t staged;          /* bytes of the file in memory while one of them is prepared */
+    double flops;           /* multiply-adds count twice */
+    double attention_flops; /* the part of them in attention */
+    int num_nodes;          /* that run */
 } gen_plan_stats;
 
 /* Takes the graph over, also on failure.  Errors: what the graph kept; MEMORY; MODEL (a weight that

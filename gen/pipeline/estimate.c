@@ -19,36 +19,58 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A plan of one matrix product, y [M,N] = x [M,K] W^T with W all ones / K. */
-static gen_status product_plan(gen_plan **out, gen_weights *weights, gen_backend *backend,
-                               int64_t M, int64_t N, int64_t K, gen_error *err)
+/* FLOP per second. */
+typedef struct speeds {
+    double products, attention;
+} speeds;
+
+enum { SIDE = 768, TOKENS = 1024, HEADS = 4, HEAD_DIM = 128 };
+
+/* y [M,N] = x [M,K] W^T with W all ones / K. */
+static gen_status record_product(gen_graph *g, gen_weights *weights, gen_error *err)
 {
-    gen_graph *g;
-    const size_t n = (size_t)(N * K);
+    const size_t n = (size_t)SIDE * SIDE;
     float *w = gen_malloc(n * sizeof *w);
     if (!w)
         return gen_no_memory(err, "speed test", n * sizeof *w);
     for (size_t i = 0; i < n; i++)
-        w[i] = 1.0f / (float)K;
-    GEN_TRY(gen_weights_add(weights, "weight", "", "", GEN_F32, 2, (int64_t[]){N, K}, w,
+        w[i] = 1.0f / SIDE;
+    GEN_TRY(gen_weights_add(weights, "weight", "", "", GEN_F32, 2, (int64_t[]){SIDE, SIDE}, w,
                             n * sizeof *w, true, err));
-    GEN_TRY(gen_graph_new(&g, err));
-    gen_tensor *x = gen_input(g, "x", GEN_F32, 2, (int64_t[]){M, K});
+    gen_tensor *x = gen_input(g, "x", GEN_F32, GEN_DIMS(SIDE, SIDE));
     gen_output(g, gen_project(g, gen_scope_root(weights), x), "y");
-    return gen_plan_new(out, g, backend, 0, err);
+    return GEN_OK;
 }
 
-/* FLOP per second of a matrix product on the backend: the best of a few short runs. */
-static gen_status measure_speed(double *out, gen_backend *backend, gen_error *err)
+static gen_status record_attention(gen_graph *g, gen_weights *weights, gen_error *err)
 {
-    enum { M = 768, N = 768, K = 768, RUNS = 5 };
+    (void)weights;
+    (void)err;
+    gen_tensor *x = gen_input(g, "x", GEN_F32, GEN_DIMS(1, TOKENS, HEADS * HEAD_DIM));
+    gen_output(g, gen_attention(g, x, x, x, (gen_attention_options){.heads = HEADS}), "y");
+    return GEN_OK;
+}
+
+/* The best of a few short runs on the backend. */
+static gen_status measure_speed(double *out, gen_backend *backend,
+                                gen_status (*record)(gen_graph *, gen_weights *, gen_error *),
+                                gen_error *err)
+{
+    enum { RUNS = 5, MAX_INPUT = SIDE * SIDE };
+    _Static_assert(TOKENS * HEADS * HEAD_DIM <= MAX_INPUT, "");
     gen_weights *weights = NULL;
+    gen_graph *g = NULL;
     gen_plan *plan = NULL;
-    float *x = gen_calloc((size_t)M * K, sizeof *x);
+    float *x = gen_calloc(MAX_INPUT, sizeof *x);
     double best = INFINITY;
-    gen_status status = x ? GEN_OK : gen_no_memory(err, "speed test", (size_t)M * K * sizeof *x);
-    if (status || (status = gen_weights_new(&weights, err)) ||
-        (status = product_plan(&plan, weights, backend, M, N, K, err)))
+    gen_status status = x ? GEN_OK : gen_no_memory(err, "speed test", MAX_INPUT * sizeof *x);
+    if (status || (status = gen_weights_new(&weights, err)) || (status = gen_graph_new(&g, err)))
+        goto done;
+    if ((status = record(g, weights, err))) {
+        gen_graph_free(g);
+        goto done;
+    }
+    if ((status = gen_plan_new(&plan, g, backend, 0, err)))
         goto done;
     for (int i = 0; i < RUNS && !status; i++) {
         if ((status = gen_plan_set(plan, "x", x, err)))
@@ -58,7 +80,7 @@ static gen_status measure_speed(double *out, gen_backend *backend, gen_error *er
         if (now() - t < best)
             best = now() - t;
     }
-    *out = 2.0 * M * N * K / best;
+    *out = gen_plan_get_stats(plan)->flops / best;
 done:
     gen_plan_free(plan);
     if (weights)
@@ -68,13 +90,20 @@ done:
     return status;
 }
 
+static gen_status measure_speeds(speeds *out, gen_backend *backend, gen_error *err)
+{
+    GEN_TRY(measure_speed(&out->products, backend, record_product, err));
+    return measure_speed(&out->attention, backend, record_attention, err);
+}
+
 /* ---- phases --------------------------------------------------------------------------------- */
 
 /* What a phase needs, and what of it is not told to the caller. */
 typedef struct phase_needs {
     gen_estimate_phase *told;
-    uint64_t host;    /* of activation_bytes, those beside the arena, which the phase gives back */
-    uint64_t staged;  /* of a file, while one of its weights is prepared */
+    uint64_t host;   /* of activation_bytes, those beside the arena, which the phase gives back */
+    uint64_t staged; /* of a file, while one of its weights is prepared */
+    double attention_flops;
     uint64_t least;   /* of weight_bytes, those that have to stay */
     bool is_streamed; /* weights come and go while it runs */
 } phase_needs;
@@ -89,6 +118,7 @@ static void add_plan(phase_needs *needs, const gen_plan_stats *s, double runs)
     if (s->scratch > phase->scratch_bytes)
         phase->scratch_bytes = s->scratch;
     phase->flops += runs * s->flops;
+    needs->attention_flops += runs * s->attention_flops;
     needs->least += s->least_weights;
     if (s->staged > needs->staged)
         needs->staged = s->staged;
@@ -324,6 +354,8 @@ static gen_status plan_in_way(gen_memory_plan *out, int way, gen_model *m, const
             ? estimate_clip(&needs[2], &out->clip_tile, m, s, p, PROGRAM_BYTES + others, err)
             : estimate_decode(&needs[2], &out->band_rows, m, s, p, PROGRAM_BYTES + others + vae,
                               &needs[1], err);
+    for (int i = 0; i < 3; i++)
+        out->attention_flops[i] = needs[i].attention_flops;
     if (!status || status == GEN_ERROR_MEMORY)
         add_peaks(e, needs, out->keeps_weights, keeps_encoder);
     return status;
@@ -351,18 +383,20 @@ gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_
     gen_generate_params p = {0};
     gen_sampling sampling;
     gen_memory_plan plan;
-    double speed = INFINITY; /* stays so where not even the test fits into the limit */
+    speeds speed = {INFINITY, INFINITY}; /* stay so where not even the test fits into the limit */
     int64_t num_tokens = 0;
     memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
     GEN_TRY(gen_sampling_resolve(&sampling, &p, m, err));
     GEN_TRY(gen_model_count_tokens(&num_tokens, m, &p, &sampling, err));
     GEN_TRY(gen_plan_memory(&plan, m, &sampling, &p, num_tokens, err));
-    const gen_status status = measure_speed(&speed, m->context->backend, err);
+    const gen_status status = measure_speeds(&speed, m->context->backend, err);
     if (status && status != GEN_ERROR_MEMORY)
         return status;
     *out = plan.estimate;
     for (int i = 0; i < 3; i++) {
-        out->phases[i].seconds = out->phases[i].flops / speed;
+        const double attention = plan.attention_flops[i];
+        out->phases[i].seconds =
+            (out->phases[i].flops - attention) / speed.products + attention / speed.attention;
         out->seconds += out->phases[i].seconds;
     }
     return GEN_OK;

@@ -76,11 +76,12 @@ bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n);
 
 /* How one picture will fit into the memory limit. */
 typedef struct gen_memory_plan {
-    gen_estimate estimate; /* without seconds */
-    int64_t band_rows;     /* of the decoder, 0: all at once */
-    int64_t clip_tile;     /* of a clip's autoencoder, in latents; 0: whole frames */
-    bool keeps_weights;    /* false: every phase gives its prepared weights back */
-    size_t max_weights;    /* bytes of the network's in memory at a time, 0: all; see plan.h */
+    gen_estimate estimate;     /* without seconds */
+    int64_t band_rows;         /* of the decoder, 0: all at once */
+    int64_t clip_tile;         /* of a clip's autoencoder, in latents; 0: whole frames */
+    double attention_flops[3]; /* of the phases */
+    bool keeps_weights;        /* false: every phase gives its prepared weights back */
+    size_t max_weights;        /* bytes of the network's in memory at a time, 0: all; see plan.h */
 } gen_memory_plan;
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */
 gen_status gen_plan_memory(gen_memory_plan *out, gen_model *model, const gen_sampling *sampling,
