@@ -248,8 +248,8 @@ typedef struct gen_context_params {
     uint64_t mem_limit;    /* bytes the library may use; 0: what the machine has free */
     const char *gemm;      /* "own", "openblas"; NULL: the better one here */
     const char *precision; /* "auto", "f32" (exact kernels only), "f16" (Vulkan: activations of the
-                              network in 16 bits), "q8" (matrices of linear layers in
-                              8 bits: a quarter to half of the memory); NULL: "auto" */
+                              network in 16 bits), "q8" (CPU: matrices of linear layers
+                              in 8 bits: a quarter to half of the memory); NULL: "auto" */
     gen_log_fn log;        /* notes and warnings; NULL: dropped */
     void *log_user;
     const char *device; /* NULL or "cpu"; "auto": the best GPU that passes the self-check, else the

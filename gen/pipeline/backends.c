@@ -14,6 +14,11 @@ static bool wants_half(const gen_context_params *p)
     return p->precision && strcmp(p->precision, "f16") == 0;
 }
 
+static bool wants_q8(const gen_context_params *p)
+{
+    return p->precision && strcmp(p->precision, "q8") == 0;
+}
+
 /* ---- the CPU -------------------------------------------------------------------------------- */
 
 static gen_status choose_gemm(gen_cpu_options *options, const char *name, gen_error *err)
@@ -175,10 +180,21 @@ gen_status gen_open_backend(gen_context *context, const gen_context_params *p, g
     /* f16 is a wish to the Vulkan device; a CPU that steps in computes in f32. */
     GEN_TRY(choose_precision(
         &context->cpu, wants_half(p) && strcmp(device, "cpu") != 0 ? NULL : p->precision, err));
+    if (strcmp(device, "auto") == 0 && wants_q8(p)) {
+        context->is_auto = true;
+        if (gen_may_have_gpu())
+            gen_log(context, GEN_LOG_NOTE, "using the CPU: weights in 8 bits are for it alone");
+        return open_cpu(context, err);
+    }
     if (strcmp(device, "auto") == 0)
         return open_auto(context, p, err);
     if (strcmp(device, "cpu") == 0)
         return open_cpu(context, err);
+    if (strncmp(device, "vulkan", 6) == 0 && wants_q8(p)) {
+        gen_fail(err, GEN_ERROR_ARGUMENT,
+                 "precision: q8 is not available on Vulkan devices, expected auto, f32 or f16");
+        return gen_hint(err, "or use --device cpu");
+    }
     if (strcmp(device, "vulkan") == 0)
         return open_vulkan(context, p, "", err);
     if (strncmp(device, "vulkan:", 7) == 0 && device[7])

@@ -143,6 +143,20 @@ static void precisions(void **state)
     gen_image_free(q8);
     program_expect(2, "-m MODEL --precision q8 --gemm openblas cat");
     EXPECT_CONTAINS(program_errors, "use --gemm own");
+    /* Never silently in other numbers than were asked for; needs no driver to say so. */
+    static const char *const devices[] = {"vulkan", "vulkan:0", "vulkan:llvmpipe"};
+    for (int i = 0; i < 3; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "-m MODEL --precision q8 --device %s cat", devices[i]);
+        program_expect(2, line);
+        EXPECT_CONTAINS(program_errors, "precision: q8 is not available on Vulkan devices");
+    }
+    program_expect(0, "-m MODEL -W 48 -H 32 --steps 2 --seed 7 --precision q8 --device auto -q -o "
+                      "auto.png cat");
+    gen_image *chosen = load("auto.png"), *named = load("q.png");
+    assert_memory_equal(chosen->data, named->data, N);
+    gen_image_free(chosen);
+    gen_image_free(named);
 }
 
 /* Picture i of a batch equals its single run. */

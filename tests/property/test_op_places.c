@@ -114,6 +114,57 @@ static void every_shader_is_listed_and_has_a_twin(void **state)
     assert_true(num_shaders >= 12);
 }
 
+/* Files under `folder` that have a word, sorted by name, each with a space behind it, are added. */
+static void find_files(char *out, size_t size, const char *folder, const char *word)
+{
+    char path[1024];
+    struct dirent **entries;
+    snprintf(path, sizeof path, "%s/../%s", GEN_TEST_SOURCE_DIR, folder);
+    const int count = scandir(path, &entries, NULL, alphasort);
+    assert_true(count > 0);
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name, *dot = strrchr(name, '.');
+        char file[600];
+        snprintf(file, sizeof file, "%s/%s", folder, name);
+        if (entries[i]->d_type == DT_DIR && name[0] != '.') {
+            find_files(out, size, file, word);
+        } else if (dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0)) {
+            char *text = read_source(file);
+            const size_t used = strlen(out);
+            if (has_word(text, word))
+                snprintf(out + used, size - used, "%s ", file);
+            free(text);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+/* The recipe, counted for an op that nothing is fused with: what adding it changes, and no other
+ * file of the engine knows it. */
+static void an_op_is_added_at_these_places(void **state)
+{
+    static const struct {
+        const char *word, *files;
+    } places[] = {
+        {"GEN_OP_ROPE", "gen/core/graph.h gen/core/nn.c gen/cpu/backend.c gen/vulkan/compile.c "},
+        {"gen_cpu_rope", "gen/cpu/backend.c gen/cpu/cpu_internal.h gen/cpu/elementwise.c "},
+        {"gen_vk_rope", "gen/vulkan/compile.c gen/vulkan/compile.h gen/vulkan/layout.c "},
+    };
+    static const char *const folders[] = {"gen", "unet", "dit", "vae", "samplers"};
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        char found[2048] = "";
+        for (size_t k = 0; k < sizeof folders / sizeof folders[0]; k++)
+            find_files(found, sizeof found, folders[k], places[i].word);
+        assert_string_equal(found, places[i].files);
+    }
+    char *shader = read_source("shaders/rope.comp"), *list = read_source("shaders/CMakeLists.txt");
+    assert_true(has_word(list, " rope"));
+    free(shader);
+    free(list);
+}
+
 /* The test itself, on words it must not take for others. */
 static void parts_of_words_do_not_count(void **state)
 {
@@ -134,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_is_everywhere),
+        cmocka_unit_test(an_op_is_added_at_these_places),
         cmocka_unit_test(every_shader_is_listed_and_has_a_twin),
         cmocka_unit_test(parts_of_words_do_not_count),
     };
