@@ -203,6 +203,49 @@ static void damaged_pictures_in_a_folder(void **state)
     program_expect(3, "edit -m tiny " QUICK "-i in -o none/{stem}.png cat");
 }
 
+/* ---- the model that comes along ------------------------------------------------------------- */
+
+/* The mean of all bytes. */
+static double brightness(const char *name)
+{
+    gen_image *image = load(name);
+    double sum = 0;
+    for (int y = 0; y < image->height; y++)
+        for (int i = 0; i < image->width * 3; i++)
+            sum += image->data[(size_t)y * image->stride + (size_t)i];
+    sum /= 3.0 * image->width * image->height;
+    gen_image_free(image);
+    return sum;
+}
+
+static void shipped_model(void **state)
+{
+    (void)state;
+    char castle[4096];
+    snprintf(castle, sizeof castle, "%s", GEN_TEST_SOURCE_DIR "/../assets/postcards-bridge");
+    strcat(castle, "/castle.jpg");
+    assert_int_equal(symlink(castle, program_path("castle.jpg")), 0);
+    program_expect(0, "edit -q -i castle.jpg --seed 1 -o night.png at night");
+    program_expect(0, "edit -q -i castle.jpg --seed 1 -o again.png at night");
+    program_expect(0, "edit -q -i castle.jpg --seed 2 -o other.png at night");
+    program_expect(0, "edit -q -i castle.jpg --seed 1 -o day.png by day");
+    program_expect(0, "edit -q -i castle.jpg --seed 1 -o ink.png as an ink drawing");
+    expect_size("night.png", 256, 256);
+    assert_true(difference("night.png", "again.png") == 0);
+    assert_true(difference("night.png", "other.png") > 0);
+    EXPECT_BETWEEN(brightness("castle.jpg") - brightness("night.png"), 50, 200);
+    EXPECT_BETWEEN(brightness("ink.png") - brightness("castle.jpg"), 5, 100);
+    /* What it is already stays what it is, as far as the autoencoder can. */
+    EXPECT_BETWEEN(difference("day.png", "castle.jpg"), 0, 16);
+    EXPECT_BETWEEN(difference("ink.png", "castle.jpg"), 20, 120);
+    /* Something else than a postcard, in another size. */
+    write_picture("noise.pgm", 211, 95, 1, 4);
+    program_expect(0, "edit -q -i noise.pgm --seed 1 -o noise.png in neon");
+    expect_size("noise.png", 208, 80);
+    program_expect(0, "edit -y -i noise.pgm --seed 1 -o noise.png as a zebra");
+    EXPECT_CONTAINS(program_errors, "this model restyles pictures: ");
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -211,6 +254,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(folders, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(damaged_pictures_in_a_folder, program_set_up,
                                         program_tear_down),
+        cmocka_unit_test_setup_teardown(shipped_model, program_set_up, program_tear_down),
     };
     if (argc < 3)
         return 2;

@@ -16,7 +16,7 @@ from train_bridge import BRIDGE, NOISE, SHIFT
 SCHEDULER = dict(_class_name='ViBTScheduler', num_train_timesteps=1000, noise_scale=NOISE, shift_gamma=SHIFT)
 STARTER = '../postcards/'
 # A text instead of a class is the path of a component that models share.
-INDEX = dict(_class_name='BridgePipeline', gen=dict(num_inference_steps=12, guidance_scale=1.5),
+INDEX = dict(_class_name='BridgePipeline', gen=dict(num_inference_steps=8, guidance_scale=1.5),
              scheduler=['gen', 'ViBTScheduler'], unet=['diffusers', 'UNet2DConditionModel'],
              **{part: STARTER + part for part in ('text_encoder', 'tokenizer', 'vae')})
 KNOWS = ('this model restyles pictures: as a poster, watercolor, paper cut, ink drawing, neon or pixel art; at dawn, by day, at '

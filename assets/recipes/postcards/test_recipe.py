@@ -8,6 +8,7 @@ import numpy as np
 
 import attributes
 import maps
+import pairs
 import world
 from captions import caption
 from render import render
@@ -63,6 +64,25 @@ class Captions(unittest.TestCase):
             self.assertEqual([w['prompt'] for w in wanted], f.read().splitlines())
 
 
+class Pairs(unittest.TestCase):
+    def test_variants_share_the_geometry_and_differ_as_said(self):
+        for i in range(1500):
+            scenes = pairs.variants(i)
+            for q in scenes[1:]:
+                self.assertEqual(q['objects'], scenes[0]['objects'])
+                self.assertEqual(world.mend(dict(q)), q)
+            for a in range(3):
+                for b in range(3):
+                    changed = pairs.difference(scenes[a], scenes[b])
+                    self.assertEqual(len(changed) > 0, a != b)
+                    text = pairs.instruction(random.Random(i), scenes[a], scenes[b])
+                    self.assertTrue(text and '  ' not in text and text == text.strip(), text)
+
+    def test_every_value_is_asked_for(self):
+        seen = {(k, q[k]) for i in range(600) for q in pairs.variants(i)[1:] for k in pairs.VALUES}
+        self.assertEqual(seen, {(k, v) for k, values in pairs.VALUES.items() for v in values})
+
+
 class Networks(unittest.TestCase):
     def setUp(self):
         try:
@@ -79,6 +99,19 @@ class Networks(unittest.TestCase):
             self.assertEqual(vae.decoder(vae.encoder(t.zeros(1, 3, 64, 64))).shape, (1, 3, 64, 64))
             context = text(t.zeros(2, 77, dtype=t.long))
             self.assertEqual(unet(t.zeros(2, 16, 16, 16), t.zeros(2), context).shape, (2, 16, 16, 16))
+
+    def test_the_bridge_is_small_and_ends_at_both_pictures(self):
+        from models import UNet2DConditionModel
+        from train_bridge import BRIDGE, bridge
+        t = self.torch
+        self.assertLess(2 * sum(p.numel() for p in UNet2DConditionModel(BRIDGE).parameters()), 4e6)
+        a, b, e = (t.randn(2, 16, 4, 4) for _ in range(3))
+        for time, end in ((0., a), (.999999, b)):
+            x, u, alpha = bridge(a, b, t.full((2,), time), e)
+            self.assertLess((x - end).abs().max().item(), .01)
+        x, u, alpha = bridge(a, b, t.full((2,), .3), e)
+        self.assertLess((x - .7 * u - b).abs().max().item(), 1e-5)
+        self.assertTrue((alpha > 1).all())
 
     def test_all_weights_fit_twelve_megabytes(self):
         from models import AutoencoderTiny, CLIPTextModel, TEXT, UNet2DConditionModel
