@@ -9,7 +9,7 @@ int cli_edit(const cli_settings *settings, cli_reporter *r)
     gen_status status = GEN_OK;
     if (!settings->input) {
         status = cli_fail(&err, GEN_ERROR_ARGUMENT, "nothing to change");
-        cli_hint(&err, "gen edit -m MODEL -i photo.png \"make it winter\" -o winter.png");
+        cli_hint(&err, "gen edit -i photo.png \"at night\" -o night.png; -m names another model");
     }
     if (!status)
         return cli_run(settings, r, true);
