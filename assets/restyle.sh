@@ -19,4 +19,4 @@ for source in "$here/house.jpg" "$here/castle.jpg" "$folder/sea.png"; do
         set -- "$@" "$file"
     done
 done
-montage "$@" -tile 7x -geometry 144x144+2+2 -quality 76 "$out"
+montage "$@" -tile 7x -geometry 144x144+2+2 -strip -quality 68 "$out"
