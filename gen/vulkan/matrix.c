@@ -157,8 +157,9 @@ void gen_vk_matrix_constants(const gen_vulkan *vk, gen_vk_dispatch *d)
 bool gen_vk_suits_matrices(const gen_vulkan *vk, const gen_node *node, int64_t depth)
 {
     const gen_tensor *y = node->output;
+    if (!vk->matrix.m || y->dtype != GEN_F16 || node->inputs[0]->dtype != GEN_F16 ||
+        gen_tensor_rows(y) < 64 || y->dims[y->rank - 1] < 64 || depth < 64)
+        return false;
     const int64_t turn = gen_vk_divide_up((64 + 64) * 32, gen_vk_matrix_threads(vk)) + 5 + 32 + 2;
-    return vk->matrix.m && y->dtype == GEN_F16 && node->inputs[0]->dtype == GEN_F16 &&
-           gen_tensor_rows(y) >= 64 && y->dims[y->rank - 1] >= 64 && depth >= 64 &&
-           gen_vk_divide_up(depth, 32) * turn < GEN_VK_LOOP_LIMIT - 1000;
+    return gen_vk_divide_up(depth, 32) * turn < GEN_VK_LOOP_LIMIT - 1000;
 }

@@ -40,7 +40,7 @@ static void trust_driver(const char *folder)
     EXPECT_OK(gen_vulkan_list(&devices, &count, NULL, &err));
     for (int i = 0; i < count; i++) {
         char key[65];
-        const gen_verdict passed = {.state = GEN_VERDICT_PASSED};
+        const gen_verdict passed = {.state = GEN_VERDICT_PASSED, .half = GEN_VERDICT_PASSED};
         gen_vulkan_key(&devices[i], key);
         assert_true(gen_verdict_write(&passed, folder, key));
     }
