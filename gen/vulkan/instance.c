@@ -42,7 +42,10 @@ static gen_status list_extensions(const gen_vk_api *api, VkExtensionProperties *
     if (!*out)
         return gen_no_memory(err, "Vulkan extensions", *count * sizeof **out);
     const VkResult result = api->EnumerateInstanceExtensionProperties(NULL, count, *out);
-    return result < 0 ? gen_vk_fail(err, result, "instance") : GEN_OK;
+    if (result >= 0)
+        return GEN_OK;
+    gen_free(*out);
+    return gen_vk_fail(err, result, "instance");
 }
 
 static gen_status has_validation_layer(const gen_vk_api *api, bool *found, gen_error *err)
