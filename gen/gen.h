@@ -481,6 +481,7 @@ typedef struct gen_estimate_phase {
     double flops;   /* of the whole phase */
     double seconds; /* a guess from a short measurement of this machine; 0: none */
     int num_tiles;  /* strips the decoder works in; 1: none */
+    uint64_t streamed_bytes; /* of weights that come anew in every run, for want of memory */
 } gen_estimate_phase;
 
 typedef struct gen_estimate {

@@ -376,6 +376,16 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
 /* ---- the plan
  * -------------------------------------------------------------------------------------- */
 
+static void print_streams(const gen_estimate *e)
+{
+    for (int i = 0; i < 3; i++) {
+        char size[16];
+        cli_format_bytes(size, sizeof size, e->phases[i].streamed_bytes);
+        if (e->phases[i].streamed_bytes)
+            printf("streamed  %s: %s of weights anew in every run\n", e->phases[i].name, size);
+    }
+}
+
 /* "81 frames at 832x480: 283.0 TFLOP a forward, 100 forwards: about 39.5 hours here" */
 static void print_time(const image_run *run, const gen_estimate *e)
 {
@@ -423,6 +433,7 @@ static void print_plan(const image_run *run, const gen_estimate *e)
     cli_format_bytes(a, sizeof a, e->peak_bytes);
     cli_format_bytes(b, sizeof b, e->mem_limit);
     printf("\npeak      %s of %s\n", a, b);
+    print_streams(e);
     print_time(run, e);
 }
 
@@ -441,11 +452,11 @@ static void print_plan_json(const image_run *run, const gen_estimate *e)
         const gen_estimate_phase *q = &e->phases[i];
         printf("%s{\"name\":\"%s\",\"peak_bytes\":%llu,\"weight_bytes\":%llu,"
                "\"transformed_bytes\":%llu,\"activation_bytes\":%llu,\"scratch_bytes\":%llu,"
-               "\"flops\":%.0f,\"seconds\":%.3f,\"tiles\":%d}",
+               "\"flops\":%.0f,\"seconds\":%.3f,\"tiles\":%d,\"streamed_bytes\":%llu}",
                i ? "," : "", q->name ? q->name : "", (unsigned long long)q->peak_bytes,
                (unsigned long long)q->weight_bytes, (unsigned long long)q->transformed_bytes,
                (unsigned long long)q->activation_bytes, (unsigned long long)q->scratch_bytes,
-               q->flops, q->seconds, q->num_tiles);
+               q->flops, q->seconds, q->num_tiles, (unsigned long long)q->streamed_bytes);
     }
     fputs("]}\n", stdout);
 }

@@ -24,6 +24,8 @@ typedef struct gen_backend_fns {
     bool (*supports)(gen_backend *b, const gen_node *node);
     gen_status (*measure)(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
                           gen_error *err);
+    /* Makes room for plans of up to so many bytes, before the first of them; may be NULL. */
+    gen_status (*reserve)(gen_backend *b, size_t arena, size_t scratch, gen_error *err);
     gen_status (*compile)(gen_backend *b, gen_plan *plan, gen_error *err); /* once per shape */
     gen_status (*run)(gen_backend *b, gen_plan *plan, gen_error *err);     /* once per step */
     /* Like run, but looks at the output of every node and stops at the first that is not finite:
@@ -42,6 +44,7 @@ struct gen_backend {
     const gen_backend_fns *fns;
     bool stores_half; /* activations of plans that allow it lie in f16 */
     size_t max_block; /* bytes the arena may have in one piece; 0: any number */
+    uint64_t budget;  /* bytes of memory of its own that gen may use; 0: it works in the host's */
 };
 
 #endif

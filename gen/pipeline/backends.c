@@ -65,6 +65,7 @@ gen_status gen_context_use_cpu(gen_context *context, gen_error *err)
     if (gen_backend_is_cpu(before))
         return GEN_OK;
     GEN_TRY(open_cpu(context, err));
+    context->mem_limit = context->host_limit;
     context->left = before;
     return GEN_OK;
 }
@@ -104,9 +105,17 @@ static gen_trust_request request_of(gen_context *context, const gen_context_para
                                            .note_user = context}};
 }
 
-static void name_vulkan(gen_context *context)
+/* Plans are made for the memory of the device.  Where that is the machine's, what is free counts.
+ */
+static void use_vulkan(gen_context *context)
 {
+    gen_backend *b = context->backend;
+    const gen_vulkan_kind kind = gen_vulkan_device_of(b)->kind;
     char what[80];
+    if ((kind == GEN_VULKAN_INTEGRATED || kind == GEN_VULKAN_SOFTWARE) &&
+        context->host_limit < b->budget)
+        b->budget = context->host_limit;
+    context->mem_limit = b->budget;
     snprintf(context->backend_name, sizeof context->backend_name, "vulkan: %s",
              gen_vulkan_describe(context->backend, what, sizeof what));
 }
@@ -121,7 +130,7 @@ static gen_status open_vulkan(gen_context *context, const gen_context_params *p,
     const gen_status status = gen_trust_open(&context->backend, NULL, &request, err);
     gen_free(folder);
     if (!status)
-        name_vulkan(context);
+        use_vulkan(context);
     return status;
 }
 
@@ -139,7 +148,7 @@ static gen_status open_auto(gen_context *context, const gen_context_params *p, g
             return status;
     }
     if (context->backend) {
-        name_vulkan(context);
+        use_vulkan(context);
         return GEN_OK;
     }
     if (why[0])

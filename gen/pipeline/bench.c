@@ -5,9 +5,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "gen/core/cache_file.h"
 #include "gen/core/threads.h"
+#include "gen/pipeline/model.h"
 #include "gen/pipeline/self_check.h"
 #ifdef GEN_HAVE_VULKAN
 #include "gen/pipeline/trust.h"
@@ -82,6 +84,65 @@ static gen_status add_seconds(gen_bench *bench, const char *name, const char *sh
     return GEN_OK;
 }
 
+static gen_status add_bytes(gen_bench *bench, const char *name, uint64_t bytes, gen_error *err)
+{
+    gen_bench_row *row = gen_bench_add(bench, name);
+    if (!row)
+        return gen_no_memory(err, "table", sizeof *row);
+    row->bytes = bytes;
+    return GEN_OK;
+}
+
+/* The most memory this process has had, or 0. */
+static uint64_t peak_of_process(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+#ifdef GEN_HAVE_VULKAN
+static gen_status add_count(gen_bench *bench, const char *name, int count, gen_error *err)
+{
+    gen_bench_row *row = gen_bench_add(bench, name);
+    if (!row)
+        return gen_no_memory(err, "table", sizeof *row);
+    snprintf(row->note, sizeof row->note, "%d", count);
+    return GEN_OK;
+}
+
+/* What one run of the network asks of the device. */
+static gen_status add_counts(gen_bench *bench, const gen_plan_cache *plans, gen_error *err)
+{
+    const gen_plan *plan = NULL;
+    for (int i = 0; i < GEN_MAX_PLANS && !plan; i++)
+        plan = plans->entries[i].plan;
+    if (!plan)
+        return GEN_OK;
+    const gen_vulkan_counts n = gen_vulkan_count(plan);
+    GEN_TRY(add_count(bench, "step: nodes", n.nodes, err));
+    GEN_TRY(add_count(bench, "step: fused nodes", n.fused, err));
+    GEN_TRY(add_count(bench, "step: dispatches", n.dispatches, err));
+    GEN_TRY(add_count(bench, "step: transfers", n.copies, err));
+    GEN_TRY(add_count(bench, "step: barriers", n.barriers, err));
+    GEN_TRY(add_count(bench, "step: submissions", n.submissions, err));
+    return n.stages ? add_count(bench, "step: stages", n.stages, err) : GEN_OK;
+}
+#endif
+
+/* What was found, not planned: memory, and what a step asks of a device. */
+static gen_status add_measured(gen_bench *bench, const gen_model *model, gen_error *err)
+{
+#ifdef GEN_HAVE_VULKAN
+    if (!gen_backend_is_cpu(model->network.backend)) {
+        const gen_vulkan_stats s = gen_vulkan_get_stats(model->network.backend);
+        GEN_TRY(add_bytes(bench, "peak memory, device", s.peak_bytes, err));
+        GEN_TRY(add_counts(bench, &model->plans, err));
+    }
+#endif
+    (void)model;
+    return add_bytes(bench, "peak memory, process", peak_of_process(), err);
+}
+
 static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench_params *p,
                              const gen_generate_stats *first, const gen_generate_stats *stats,
                              gen_error *err)
@@ -101,11 +162,8 @@ static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench
     GEN_TRY(add_seconds(bench, "decode", shape, stats->decode_seconds, err));
     bench->rows[bench->num_rows - 1].flops_per_second =
         estimate.phases[2].flops / stats->decode_seconds;
-    gen_bench_row *peak = gen_bench_add(bench, "peak memory");
-    if (!peak)
-        return gen_no_memory(err, "table", sizeof *peak);
-    peak->bytes = estimate.peak_bytes;
-    return GEN_OK;
+    GEN_TRY(add_bytes(bench, "peak memory, planned", estimate.peak_bytes, err));
+    return add_measured(bench, model, err);
 }
 
 static gen_status bench_model(gen_bench *bench, const gen_bench_params *p, gen_error *err)

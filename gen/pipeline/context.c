@@ -74,7 +74,8 @@ gen_status gen_context_new(gen_context **out, const gen_context_params *params, 
     context->log = p.log;
     context->log_user = p.log_user;
     context->limit_is_users = p.mem_limit != 0;
-    context->mem_limit = p.mem_limit ? p.mem_limit : gen_available_memory();
+    context->host_limit = p.mem_limit ? p.mem_limit : gen_available_memory();
+    context->mem_limit = context->host_limit;
     const gen_status status = gen_open_backend(context, &p, err);
     if (status) {
         gen_free(context);

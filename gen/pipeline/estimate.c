@@ -338,9 +338,12 @@ static gen_status plan_in_way(gen_memory_plan *out, int way, gen_model *m, const
         const uint64_t others = beside_weights(needs, 1), least = needs[1].least;
         const uint64_t room = limit > others ? limit - others : 0;
         out->max_weights = (size_t)larger(room, least);
+        const uint64_t all = weights_of(&needs[1]);
         e->phases[1] = (gen_estimate_phase){.name = "denoise"};
         needs[1] = (phase_needs){&e->phases[1]};
         GEN_TRY(estimate_denoise(&needs[1], e, m, s, p, num_tokens, out->max_weights, err));
+        if (weights_of(&needs[1]) < all)
+            e->phases[1].streamed_bytes = all - weights_of(&needs[1]);
     }
     gen_vae_needs whole = {0};
     if (!s->num_frames)
@@ -354,8 +357,12 @@ static gen_status plan_in_way(gen_memory_plan *out, int way, gen_model *m, const
             ? estimate_clip(&needs[2], &out->clip_tile, m, s, p, PROGRAM_BYTES + others, err)
             : estimate_decode(&needs[2], &out->band_rows, m, s, p, PROGRAM_BYTES + others + vae,
                               &needs[1], err);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        const gen_estimate_phase *q = needs[i].told;
         out->attention_flops[i] = needs[i].attention_flops;
+        out->arena = larger(out->arena, q->activation_bytes - needs[i].host);
+        out->scratch = larger(out->scratch, q->scratch_bytes);
+    }
     if (!status || status == GEN_ERROR_MEMORY)
         add_peaks(e, needs, out->keeps_weights, keeps_encoder);
     return status;

@@ -550,7 +550,12 @@ static gen_status plan_memory(job *j, gen_error *err)
     gen_model *m = j->model;
     int64_t num_tokens = 0;
     GEN_TRY(gen_model_count_tokens(&num_tokens, m, &j->params, &j->sampling, err));
-    GEN_TRY(gen_plan_memory(&j->memory, m, &j->sampling, &j->params, num_tokens, err));
+    gen_status status;
+    GEN_WITH_RETREAT(status, m, GEN_WORK_OTHER,
+                     gen_plan_memory(&j->memory, m, &j->sampling, &j->params, num_tokens, err),
+                     err);
+    if (status)
+        return status;
     make_room(j);
     if (j->memory.max_weights)
         gen_log(m->context, GEN_LOG_NOTE,
@@ -560,6 +565,22 @@ static gen_status plan_memory(job *j, gen_error *err)
         gen_log(m->context, GEN_LOG_NOTE, "decoding in %d bands to stay within %.2f GiB of memory",
                 j->memory.estimate.phases[2].num_tiles, (double)m->context->mem_limit / 0x1p30);
     return GEN_OK;
+}
+
+/* Takes the working memory of all phases before the first of them. */
+static gen_status reserve_once(const job *j, gen_error *err)
+{
+    gen_backend *b = j->model->network.backend;
+    if (!b->fns->reserve)
+        return GEN_OK;
+    return b->fns->reserve(b, j->memory.arena, j->memory.scratch, err);
+}
+
+static gen_status reserve(job *j, gen_error *err)
+{
+    gen_status status;
+    GEN_WITH_RETREAT(status, j->model, GEN_WORK_OTHER, reserve_once(j, err), err);
+    return status;
 }
 
 static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_error *err)
@@ -589,6 +610,7 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     gen_plan *plan;
     double t = now();
     GEN_TRY(plan_memory(j, err));
+    GEN_TRY(reserve(j, err));
     GEN_TRY(encode_prompt(j, &prompt, err));
     stats->encode_seconds = now() - t;
     GEN_TRY(prepare_latents(j, err));

@@ -81,6 +81,7 @@ typedef struct gen_memory_plan {
     int64_t clip_tile;         /* of a clip's autoencoder, in latents; 0: whole frames */
     double attention_flops[3]; /* of the phases */
     bool keeps_weights;        /* false: every phase gives its prepared weights back */
+    size_t arena, scratch;     /* bytes of the backend's, the most of all phases */
     size_t max_weights;        /* bytes of the network's in memory at a time, 0: all; see plan.h */
 } gen_memory_plan;
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */

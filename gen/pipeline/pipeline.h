@@ -16,7 +16,8 @@ struct gen_context {
     char backend_name[96];
     bool is_auto; /* the device was gen's choice, so that it may choose another */
     gen_cpu_options cpu;
-    uint64_t mem_limit;  /* bytes, never 0 */
+    uint64_t mem_limit;  /* bytes, never 0; of a device's own memory where that is used */
+    uint64_t host_limit; /* the same of the machine's */
     bool limit_is_users; /* asked for, not found */
     gen_log_fn log;
     void *log_user;

@@ -77,6 +77,7 @@
     X(CmdPushConstants)                                                                            \
     X(CmdDispatch)                                                                                 \
     X(CmdCopyBuffer)                                                                               \
+    X(CmdFillBuffer)                                                                               \
     X(CmdPipelineBarrier)
 
 typedef struct gen_vk_api {

@@ -15,8 +15,7 @@ static bool vulkan_supports(gen_backend *b, const gen_node *node)
 static gen_status vulkan_measure(gen_backend *b, const gen_plan *plan, gen_backend_needs *needs,
                                  gen_error *err)
 {
-    (void)err;
-    return gen_vk_measure((gen_vulkan *)b, plan, needs);
+    return gen_vk_measure((gen_vulkan *)b, plan, needs, err);
 }
 
 static void vulkan_release(gen_backend *b, gen_plan *plan)
@@ -29,6 +28,7 @@ static void vulkan_release(gen_backend *b, gen_plan *plan)
     gen_vk_wait(vk, vk->submitted, 60.0, NULL);
     gen_vk_free_recording(vk, p);
     gen_vk_buffer_free(vk, &p->io);
+    gen_vk_stream_free(vk, &p->stream);
     gen_free(p->io_offset);
     gen_free(p->dispatches);
     gen_free(p);
@@ -39,7 +39,7 @@ static gen_status vulkan_compile(gen_backend *b, gen_plan *plan, gen_error *err)
 {
     gen_vulkan *vk = (gen_vulkan *)b;
     const gen_plan_stats *stats = gen_plan_get_stats(plan);
-    const size_t limit = vk->options.mem_limit, wanted = stats->arena + stats->scratch;
+    const uint64_t limit = b->budget, wanted = stats->arena + stats->scratch;
     if (limit && wanted > limit)
         return gen_fail(err, GEN_ERROR_MEMORY,
                         "%.0f MiB of working memory are needed on the device, the limit is %.0f "
@@ -51,6 +51,14 @@ static gen_status vulkan_compile(gen_backend *b, gen_plan *plan, gen_error *err)
     gen_plan_set_backend_data(plan, p);
     GEN_TRY(gen_vk_compile(vk, plan, p, err));
     return gen_vk_check_messages(vk, err);
+}
+
+static gen_status vulkan_reserve(gen_backend *b, size_t arena, size_t scratch, gen_error *err)
+{
+    gen_vulkan *vk = (gen_vulkan *)b;
+    GEN_TRY(gen_vk_grow_arena(vk, arena, err));
+    return gen_vk_buffer_grow(vk, &vk->scratch, scratch, GEN_VK_DEVICE_MEMORY, "working memory",
+                              err);
 }
 
 static gen_status vulkan_run(gen_backend *b, gen_plan *plan, gen_error *err)
@@ -199,6 +207,8 @@ static gen_status run_node(gen_vulkan *vk, gen_vk_plan *p, int first, int end,
                            VkCommandBuffer commands, gen_error *err)
 {
     uint64_t value;
+    if (p->stream.num_stages)
+        GEN_TRY(gen_vk_stream_load(vk, &p->stream, p->dispatches[first].stage, err));
     GEN_TRY(gen_vk_record_range(vk, p, first, end - first, commands, err));
     GEN_TRY(gen_vk_submit(vk, commands, &value, err));
     return gen_vk_wait(vk, value, 600.0, err);
@@ -256,6 +266,7 @@ static const gen_backend_fns vulkan_fns = {
     .name = "vulkan",
     .supports = vulkan_supports,
     .measure = vulkan_measure,
+    .reserve = vulkan_reserve,
     .compile = vulkan_compile,
     .run = vulkan_run,
     .trace = vulkan_trace,
@@ -307,6 +318,22 @@ const char *gen_vulkan_describe(const gen_backend *backend, char *buf, size_t si
 const gen_vulkan_device *gen_vulkan_device_of(const gen_backend *backend)
 {
     return ((const gen_vulkan *)backend)->info;
+}
+
+gen_vulkan_counts gen_vulkan_count(const gen_plan *plan)
+{
+    const gen_vk_plan *p = gen_plan_backend_data(plan);
+    gen_vulkan_counts n = {.nodes = gen_plan_num_steps(plan),
+                           .dispatches = p->num_dispatches - p->num_copies,
+                           .copies = p->num_copies,
+                           .barriers = p->num_barriers,
+                           .submissions = p->num_slices,
+                           .stages = p->stream.num_stages};
+    for (int s = 0; s < n.nodes; s++) {
+        const gen_epilogue *e = &gen_plan_step(plan, s)->epilogue;
+        n.fused += e->act || e->post_act || e->residual;
+    }
+    return n;
 }
 
 gen_vulkan_stats gen_vulkan_get_stats(const gen_backend *backend)

@@ -53,7 +53,7 @@ const gen_vk_op *gen_vk_op_of(const gen_node *node)
     return !e->act && !e->post_act && !e->residual ? op : NULL;
 }
 
-static gen_vk_form form_of(const gen_node *node, int i)
+gen_vk_form gen_vk_form_of(const gen_node *node, int i)
 {
     const gen_vk_op *op = ops[node->op];
     const gen_vk_form form = op->form ? op->form(node, i) : GEN_VK_ACTIVATION;
@@ -87,6 +87,7 @@ gen_vk_dispatch *gen_vk_dispatch_new(gen_vk_compiler *c, const char *shader)
     gen_vk_dispatch *d = c->status ? &c->dummy : &p->dispatches[p->num_dispatches++];
     memset(d, 0, sizeof *d);
     d->node = c->node;
+    d->stage = c->stage;
     d->shader = shader;
     return d;
 }
@@ -120,6 +121,24 @@ static void add_range(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_vk_buffe
     d->bytes += (double)size;
 }
 
+/* The buffer with elements first..first+count of a weight, and where they start. */
+static const gen_vk_buffer *find_weight(gen_vk_compiler *c, const gen_weight *w, gen_vk_form form,
+                                        size_t first, size_t count, size_t size,
+                                        VkDeviceSize *start)
+{
+    const gen_vk_item *item = gen_vk_stream_find(&c->out->stream, c->stage, w, form);
+    if (item) {
+        *start = item->offset + first * size;
+        return &c->vk->slots[c->stage % 2];
+    }
+    const gen_vk_weight *piece = gen_vk_find_weight(c->vk, w, form, first);
+    if (first + count > piece->first + piece->count)
+        gen_vk_compile_fail(c, GEN_ERROR_MEMORY,
+                            "a weight is larger than one allocation of this device");
+    *start = piece->offset + (first - piece->first) * size;
+    return &piece->block->buffer;
+}
+
 uint32_t gen_vk_bind(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_tensor *t, int64_t first,
                      int64_t count, gen_vk_access access)
 {
@@ -132,13 +151,13 @@ uint32_t gen_vk_bind(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_tensor *t
         int input = 0;
         while (input < c->node->num_inputs - 1 && c->node->inputs[input] != t)
             input++;
-        const gen_vk_form form = form_of(c->node, input);
-        const gen_vk_weight *w = gen_vk_find_weight(c->vk, owner, form);
-        buffer = &w->block->buffer;
-        start = w->offset;
+        const gen_vk_form form = gen_vk_form_of(c->node, input);
         element = gen_dtype_size(gen_vk_form_dtype(owner->weight, form));
+        buffer = find_weight(c, owner->weight, form, (size_t)(offset + first), (size_t)count,
+                             element, &start);
+    } else {
+        start += (VkDeviceSize)(offset + first) * element;
     }
-    start += (VkDeviceSize)(offset + first) * element;
     const VkDeviceSize aligned = start / c->vk->binding_alignment * c->vk->binding_alignment;
     /* whole words: weights of 16 bits are read in pairs, and have room behind them */
     const VkDeviceSize size = (start - aligned + (VkDeviceSize)count * element + 3) / 4 * 4;
@@ -257,17 +276,13 @@ static gen_status make_io(gen_vulkan *vk, const gen_plan *plan, gen_vk_plan *out
     return gen_vk_buffer_new(vk, &out->io, size, GEN_VK_READ_MEMORY, "inputs and outputs", err);
 }
 
-static gen_status prepare_weights(gen_vulkan *vk, const gen_plan *plan, gen_error *err)
+/* Tables of embeddings stay on the host. */
+static gen_status check_tables(const gen_plan *plan, gen_error *err)
 {
     for (int s = 0; s < gen_plan_num_steps(plan); s++) {
         const gen_node *node = gen_plan_step(plan, s);
-        if (node->op == GEN_OP_EMBEDDING) { /* its table stays on the host */
+        if (node->op == GEN_OP_EMBEDDING)
             GEN_TRY(gen_weight_check_finite(node->inputs[1]->weight, err));
-            continue;
-        }
-        for (int i = 0; i < node->num_inputs; i++)
-            if (gen_tensor_owner(node->inputs[i], NULL)->kind == GEN_KIND_WEIGHT)
-                GEN_TRY(gen_vk_prepare_weight(vk, node->inputs[i], form_of(node, i), err));
     }
     return GEN_OK;
 }
@@ -301,12 +316,17 @@ static gen_status get_pipelines(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
 gen_status gen_vk_compile(gen_vulkan *vk, gen_plan *plan, gen_vk_plan *out, gen_error *err)
 {
     const gen_plan_stats *stats = gen_plan_get_stats(plan);
-    GEN_TRY(prepare_weights(vk, plan, err));
+    GEN_TRY(check_tables(plan, err));
     GEN_TRY(make_io(vk, plan, out, err));
+    GEN_TRY(gen_vk_grow_arena(vk, stats->arena, err));
+    GEN_TRY(gen_vk_buffer_grow(vk, &vk->scratch, stats->scratch, GEN_VK_DEVICE_MEMORY,
+                               "working memory", err));
+    GEN_TRY(gen_vk_bring_weights(vk, plan, &out->stream, err)); /* with what is left */
     gen_vk_compiler c = {.vk = vk, .out = out, .err = err};
     transfer_inputs(&c, gen_plan_graph(plan));
     for (int s = 0; s < gen_plan_num_steps(plan) && !c.status; s++) {
         c.node = gen_plan_step(plan, s);
+        c.stage = out->stream.stage_of_step ? out->stream.stage_of_step[s] : 0;
         const int first = out->num_dispatches;
         ops[c.node->op]->encode(&c, c.node);
         for (int i = first; i < out->num_dispatches; i++) /* the work of a node in equal parts */
@@ -317,14 +337,14 @@ gen_status gen_vk_compile(gen_vulkan *vk, gen_plan *plan, gen_vk_plan *out, gen_
     transfer_outputs(&c, gen_plan_graph(plan));
     GEN_TRY(c.status);
     GEN_TRY(get_pipelines(vk, out, err));
-    GEN_TRY(gen_vk_grow_arena(vk, stats->arena, err));
-    GEN_TRY(gen_vk_buffer_grow(vk, &vk->scratch, c.scratch_used, "working memory", err));
+    GEN_TRY(gen_vk_buffer_grow(vk, &vk->scratch, c.scratch_used, GEN_VK_DEVICE_MEMORY,
+                               "working memory", err));
     return gen_vk_record(vk, out, err);
 }
 
-gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs)
+gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs,
+                          gen_error *err)
 {
-    (void)vk;
     *needs = (gen_backend_needs){0};
     for (int s = 0; s < gen_plan_num_steps(plan); s++) {
         const gen_node *node = gen_plan_step(plan, s);
@@ -335,8 +355,8 @@ gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_need
         for (int i = 0; i < node->num_inputs && node->op != GEN_OP_EMBEDDING; i++) {
             const gen_tensor *owner = gen_tensor_owner(node->inputs[i], NULL);
             if (owner->kind == GEN_KIND_WEIGHT)
-                needs->weights += gen_vk_form_size(owner->weight, form_of(node, i));
+                needs->weights += gen_vk_form_size(owner->weight, gen_vk_form_of(node, i));
         }
     }
-    return GEN_OK;
+    return gen_vk_stream_measure(vk, plan, needs, err);
 }

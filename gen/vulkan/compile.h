@@ -24,15 +24,40 @@ typedef struct gen_vk_dispatch {
     uint32_t groups[3], push_size;
     unsigned char push[GEN_VK_PUSH_BYTES];
     double flops, bytes;
+    int stage; /* of the weights that are streamed */
     int level; /* dispatches of a level do not depend on each other */
 } gen_vk_dispatch;
 
 /* A command buffer of bounded work: positions first..first+count of the order. */
 typedef struct gen_vk_slice {
     int first, count;
+    int stage; /* of all of them */
     VkCommandBuffer commands;
     double estimate; /* seconds */
 } gen_vk_slice;
+
+/* A weight in a slot of vk->slots while its stage runs. */
+typedef struct gen_vk_item {
+    gen_weight *weight;
+    gen_vk_form form;
+    int stage;
+    VkDeviceSize offset;
+    size_t count; /* elements */
+} gen_vk_item;
+
+/* The weights of a plan that are brought anew in each run (stream.c); stage i uses slot i % 2. */
+typedef struct gen_vk_stream {
+    gen_vk_item *items; /* by stage */
+    int num_items, num_stages;
+    int *stage_of_step; /* of the plan; NULL: nothing is streamed */
+    VkDeviceSize slot, bytes;
+    /* in a run */
+    uint64_t last_use[2]; /* of the slots: values of the timeline */
+    int loaded[2];        /* the stages that are there, -1: none */
+    int filling;          /* the stage under way, -1: none */
+    int item;             /* and where it has got to */
+    size_t element;
+} gen_vk_stream;
 
 /* What a compiled plan keeps here. */
 typedef struct gen_vk_plan {
@@ -40,6 +65,7 @@ typedef struct gen_vk_plan {
     int num_dispatches, capacity;
     gen_vk_buffer io;   /* inputs, outputs and gathered rows, written and read by the host */
     int64_t *io_offset; /* by tensor id; -1: none */
+    gen_vk_stream stream;
     /* record.c */
     int *order; /* of execution: by level */
     int num_levels, num_barriers, num_copies;
@@ -57,6 +83,7 @@ typedef struct gen_vk_compiler {
     gen_vulkan *vk;
     gen_vk_plan *out;
     const gen_node *node;
+    int stage;
     VkDeviceSize scratch_used;
     gen_status status;
     gen_error *err;
@@ -77,6 +104,8 @@ extern const gen_vk_op gen_vk_linear, gen_vk_conv2d, gen_vk_group_norm, gen_vk_r
 
 /* NULL: this backend has none. */
 const gen_vk_op *gen_vk_op_of(const gen_node *node);
+/* The form of the weight at input i. */
+gen_vk_form gen_vk_form_of(const gen_node *node, int i);
 
 /* ---- for encode() ---- */
 
@@ -125,7 +154,26 @@ static inline int64_t gen_vk_divide_up(int64_t a, int64_t b)
 /* ---- the plan ---- */
 
 gen_status gen_vk_compile(gen_vulkan *vk, gen_plan *plan, gen_vk_plan *out, gen_error *err);
-gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs);
+gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs,
+                          gen_error *err);
+
+/* stream.c */
+
+/* Brings the weights of a plan to the device, or as many as there is room for and decides how the
+ * others are streamed.  Errors: MEMORY, MODEL, DEVICE. */
+gen_status gen_vk_bring_weights(gen_vulkan *vk, const gen_plan *plan, gen_vk_stream *s,
+                                gen_error *err);
+/* What streaming would need: needs->least, and needs->weights of a plan with a limit. */
+gen_status gen_vk_stream_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs,
+                                 gen_error *err);
+void gen_vk_stream_free(gen_vulkan *vk, gen_vk_stream *s);
+/* Where a weight is while `stage` runs; NULL: it stays on the device. */
+const gen_vk_item *gen_vk_stream_find(const gen_vk_stream *s, int stage, const gen_weight *w,
+                                      gen_vk_form form);
+bool gen_vk_stream_is_loaded(const gen_vulkan *vk, const gen_vk_stream *s, int stage);
+/* Writes some more of the weights of a stage into its slot, or all of them. */
+gen_status gen_vk_stream_some(gen_vulkan *vk, gen_vk_stream *s, int stage, gen_error *err);
+gen_status gen_vk_stream_load(gen_vulkan *vk, gen_vk_stream *s, int stage, gen_error *err);
 
 /* record.c: orders the dispatches and records all slices; again when the backend's buffers have
  * moved or speeds are known better.  Nothing of the plan may be pending. */

@@ -38,10 +38,16 @@ static void read_limits(gen_vulkan *vk)
     vk->max_binding = vk->limits.maxStorageBufferRange;
     if (vk->options.max_binding && vk->options.max_binding < vk->max_binding)
         vk->max_binding = vk->options.max_binding;
+    vk->max_buffer = vk->info->max_buffer;
+    if (vk->options.max_buffer && vk->options.max_buffer < vk->max_buffer)
+        vk->max_buffer = vk->options.max_buffer;
     /* A gigabyte: some drivers promise more than they give. */
-    vk->base.max_block = vk->info->max_buffer < 0x40000000u
-                             ? (size_t)vk->info->max_buffer / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT
+    vk->base.max_block = vk->max_buffer < 0x40000000u
+                             ? (size_t)vk->max_buffer / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT
                              : 0x40000000u;
+    vk->base.budget = vk->info->budget;
+    if (vk->options.mem_limit && vk->options.mem_limit < vk->base.budget)
+        vk->base.budget = vk->options.mem_limit;
     if (vk->options.max_block)
         vk->base.max_block = vk->options.max_block;
     vk->binding_alignment = (uint32_t)vk->limits.minStorageBufferOffsetAlignment;

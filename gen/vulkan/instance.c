@@ -184,9 +184,36 @@ static void describe_features(const gen_vk_api *api, VkPhysicalDevice physical,
     if (api->EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) != VK_SUCCESS)
         return;
     VkExtensionProperties *list = gen_calloc(count + 1, sizeof *list);
-    if (list && api->EnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0)
+    if (list && api->EnumerateDeviceExtensionProperties(physical, NULL, &count, list) >= 0) {
         out->has_matrices = has_extension(list, count, "VK_KHR_cooperative_matrix");
+        out->has_budget = has_extension(list, count, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    }
     gen_free(list);
+}
+
+/* What the device's own heaps have, and how much of it a program may use: what the driver tells,
+ * never more than there is; else four fifths, half of what is the host's memory, too. */
+static void describe_memory(const gen_vk_api *api, VkPhysicalDevice physical,
+                            gen_vulkan_device *out)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 memory = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+        .pNext = out->has_budget ? &budget : NULL};
+    api->GetPhysicalDeviceMemoryProperties2(physical, &memory);
+    for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; i++) {
+        const VkMemoryHeap *heap = &memory.memoryProperties.memoryHeaps[i];
+        if (!(heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+            continue;
+        VkDeviceSize share = heap->size / 5 * 4;
+        if (out->kind == GEN_VULKAN_INTEGRATED)
+            share = heap->size / 2;
+        if (budget.heapBudget[i])
+            share = budget.heapBudget[i] < heap->size ? budget.heapBudget[i] : heap->size;
+        out->memory += heap->size;
+        out->budget += share;
+    }
 }
 
 static void describe(const gen_vk_api *api, VkPhysicalDevice physical, int index,
@@ -200,10 +227,7 @@ static void describe(const gen_vk_api *api, VkPhysicalDevice physical, int index
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &id};
     VkPhysicalDeviceProperties2 p = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                      .pNext = &maintenance};
-    VkPhysicalDeviceMemoryProperties2 memory = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     api->GetPhysicalDeviceProperties2(physical, &p);
-    api->GetPhysicalDeviceMemoryProperties2(physical, &memory);
     const VkPhysicalDeviceProperties *q = &p.properties;
     *out = (gen_vulkan_device){.index = index,
                                .kind = kind_of(q->deviceType),
@@ -220,12 +244,10 @@ static void describe(const gen_vk_api *api, VkPhysicalDevice physical, int index
              driver.driverInfo[0] ? " " : "", driver.driverInfo);
     memcpy(out->uuid, id.deviceUUID, sizeof out->uuid);
     memcpy(out->cache_uuid, q->pipelineCacheUUID, sizeof out->cache_uuid);
-    for (uint32_t i = 0; i < memory.memoryProperties.memoryHeapCount; i++)
-        if (memory.memoryProperties.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
-            out->memory += memory.memoryProperties.memoryHeaps[i].size;
     snprintf(out->refused, sizeof out->refused, "%s", refusal(api, physical, q));
     if (!out->refused[0])
         describe_features(api, physical, out);
+    describe_memory(api, physical, out);
 }
 
 static gen_status list_devices(gen_vk_instance *instance, gen_error *err)

@@ -95,22 +95,29 @@ void gen_vk_encode_parts(gen_vk_compiler *c, const gen_node *node, gen_vk_tile t
     const int64_t rows = gen_tensor_rows(node->output);
     const int64_t all_cols = node->output->dims[node->output->rank - 1];
     const int64_t cols = window_cols(c, node, depth);
+    int64_t offset;
+    const gen_weight *weight = gen_tensor_owner(node->inputs[1], &offset)->weight;
+    const int64_t piece = gen_vk_piece_rows(c->vk, weight, gen_vk_form_of(node, 1));
+    const int64_t above = offset / depth; /* rows of the weight in front of those used here */
     const int64_t threads = tile.bm / tile.tm * (tile.bn / tile.tn);
     const int64_t turn = 4 + (tile.bm + tile.bn) * tile.bk / threads + tile.bk + extra;
     const int64_t step = (GEN_VK_LOOP_LIMIT - 100) / turn * tile.bk;
     if (step < depth && node->output->dtype == GEN_F16)
         gen_vk_compile_fail(c, GEN_ERROR_DEVICE, "a sum too deep to wait in f16");
     for (int64_t row = 0; row < rows; row += window)
-        for (int64_t col = 0; col < all_cols; col += cols)
+        for (int64_t col = 0, next; col < all_cols; col = next) {
+            const int64_t border = ((above + col) / piece + 1) * piece - above;
+            next = gen_vk_min(gen_vk_min(col + cols, all_cols), border);
             for (int64_t begin = 0; begin < depth; begin += step) {
                 const gen_vk_part part = {.row = row,
                                           .rows = gen_vk_min(window, rows - row),
                                           .col = col,
-                                          .cols = gen_vk_min(cols, all_cols - col),
+                                          .cols = next - col,
                                           .begin = begin,
                                           .end = gen_vk_min(begin + step, depth)};
                 encode_one(c, node, tile, &part);
             }
+        }
 }
 
 bool gen_vk_product_supports(const gen_node *node)

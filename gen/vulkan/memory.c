@@ -1,18 +1,9 @@
-/* memory.c - device memory: buffers, blocks of weights, uploads through two staging slots.
+/* memory.c - device memory: buffers, the arena, transfers through two staging slots.
  *
- * Weights are converted while they are written: straight into their place where that is mapped
- * (integrated devices share the memory of the host), else into a staging slot from which the queue
- * copies, one slot being filled while the other is read. */
+ * What lies in the device's own heaps is counted against gen's share of them (vk->base.budget). */
 #include <string.h>
 
 #include "gen/vulkan/vulkan_internal.h"
-
-enum { BLOCK_BYTES = 256 << 20, SMALL_BLOCK_BYTES = 4 << 20, STAGING_BYTES = 16 << 20 };
-
-static VkDeviceSize round_up(VkDeviceSize n)
-{
-    return (n + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;
-}
 
 /* ---- buffers -------------------------------------------------------------------------------- */
 
@@ -39,6 +30,9 @@ static int choose_type(const gen_vulkan *vk, uint32_t allowed, gen_vk_memory_kin
     case GEN_VK_DEVICE_MEMORY:
         type = find_type(vk, allowed, local, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT);
         return type >= 0 ? type : find_type(vk, allowed, local, 0);
+    case GEN_VK_STREAM_MEMORY:
+        type = find_type(vk, allowed, local | visible, 0);
+        return type >= 0 ? type : find_type(vk, allowed, local, 0);
     case GEN_VK_READ_MEMORY:
         type = find_type(vk, allowed, visible | cached, 0);
         break;
@@ -49,24 +43,51 @@ static int choose_type(const gen_vulkan *vk, uint32_t allowed, gen_vk_memory_kin
     return type >= 0 ? type : find_type(vk, allowed, visible, 0);
 }
 
+static bool is_of_device(gen_vk_memory_kind kind)
+{
+    return kind == GEN_VK_DEVICE_MEMORY || kind == GEN_VK_STREAM_MEMORY;
+}
+
+static void count(gen_vulkan *vk, gen_vk_buffer *b, int type, VkDeviceSize size)
+{
+    const uint32_t heap = vk->memory_types.memoryTypes[type].heapIndex;
+    if (!(vk->memory_types.memoryHeaps[heap].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+        return;
+    b->held = size;
+    vk->stats.memory_bytes += size;
+    if (vk->stats.memory_bytes > vk->stats.peak_bytes)
+        vk->stats.peak_bytes = vk->stats.memory_bytes;
+}
+
+/* One pool of memory may be shown as several heaps: when the type of choice is used up, the others
+ * of the device are tried. */
 static gen_status allocate(gen_vulkan *vk, gen_vk_buffer *b, gen_vk_memory_kind kind,
                            const char *what, gen_error *err)
 {
     VkMemoryRequirements needs;
     vk->api.GetBufferMemoryRequirements(vk->device, b->handle, &needs);
-    const int type = choose_type(vk, needs.memoryTypeBits, kind);
+    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    int type = choose_type(vk, needs.memoryTypeBits, kind);
     if (type < 0)
         return gen_fail(err, GEN_ERROR_DEVICE, "%s: %s has no memory for it", what, vk->info->name);
-    const VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
-                                       .allocationSize = needs.size,
-                                       .memoryTypeIndex = (uint32_t)type};
-    GEN_VK_TRY(vk->api.AllocateMemory(vk->device, &info, NULL, &b->memory), what);
+    for (uint32_t allowed = needs.memoryTypeBits;;) {
+        const VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                           .allocationSize = needs.size,
+                                           .memoryTypeIndex = (uint32_t)type};
+        result = vk->api.AllocateMemory(vk->device, &info, NULL, &b->memory);
+        allowed &= ~(1u << type);
+        const int next = choose_type(vk, allowed, kind);
+        if (result != VK_ERROR_OUT_OF_DEVICE_MEMORY || next < 0)
+            break;
+        type = next;
+    }
+    GEN_VK_TRY(result, what);
+    count(vk, b, type, needs.size);
     GEN_VK_TRY(vk->api.BindBufferMemory(vk->device, b->handle, b->memory, 0), what);
     const VkMemoryPropertyFlags flags = vk->memory_types.memoryTypes[type].propertyFlags;
     const VkMemoryPropertyFlags visible =
         VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-    if ((flags & visible) == visible &&
-        !(kind == GEN_VK_DEVICE_MEMORY && vk->options.always_stages))
+    if ((flags & visible) == visible && !(is_of_device(kind) && vk->options.always_stages))
         GEN_VK_TRY(vk->api.MapMemory(vk->device, b->memory, 0, VK_WHOLE_SIZE, 0, &b->mapped), what);
     return GEN_OK;
 }
@@ -74,12 +95,11 @@ static gen_status allocate(gen_vulkan *vk, gen_vk_buffer *b, gen_vk_memory_kind 
 gen_status gen_vk_buffer_new(gen_vulkan *vk, gen_vk_buffer *out, VkDeviceSize size,
                              gen_vk_memory_kind kind, const char *what, gen_error *err)
 {
-    gen_vk_buffer b = {.size = round_up(size ? size : 1)};
-    if (b.size > vk->info->max_buffer)
+    gen_vk_buffer b = {.size = gen_vk_round_up(size ? size : 1)};
+    if (b.size > vk->max_buffer)
         return gen_fail(err, GEN_ERROR_MEMORY,
                         "%s: %.0f MiB are needed in one piece, %s gives at most %.0f MiB", what,
-                        (double)b.size / 0x1p20, vk->info->name,
-                        (double)vk->info->max_buffer / 0x1p20);
+                        (double)b.size / 0x1p20, vk->info->name, (double)vk->max_buffer / 0x1p20);
     const VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
                                      .size = b.size,
                                      .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
@@ -101,17 +121,45 @@ void gen_vk_buffer_free(gen_vulkan *vk, gen_vk_buffer *buffer)
         vk->api.DestroyBuffer(vk->device, buffer->handle, NULL);
     if (buffer->memory && !vk->is_hung)
         vk->api.FreeMemory(vk->device, buffer->memory, NULL);
+    vk->stats.memory_bytes -= buffer->held;
     *buffer = (gen_vk_buffer){0};
 }
 
+static gen_status begin(gen_vulkan *vk, VkCommandBuffer commands, gen_error *err)
+{
+    const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                           .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
+    GEN_VK_TRY(vk->api.BeginCommandBuffer(commands, &info), "transfer");
+    return GEN_OK;
+}
+
+/* Writes to all of a new buffer: some drivers give memory only then, or find that they have none.
+ */
+static gen_status touch(gen_vulkan *vk, const gen_vk_buffer *buffer, gen_error *err)
+{
+    int slot;
+    if (buffer->mapped) {
+        memset(buffer->mapped, 0, buffer->size);
+        return GEN_OK;
+    }
+    GEN_TRY(gen_vk_take_slot(vk, &slot, err));
+    VkCommandBuffer commands = vk->staging[slot].commands;
+    GEN_TRY(begin(vk, commands, err));
+    vk->api.CmdFillBuffer(commands, buffer->handle, 0, VK_WHOLE_SIZE, 0);
+    GEN_VK_TRY(vk->api.EndCommandBuffer(commands), "memory");
+    GEN_TRY(gen_vk_submit(vk, commands, &vk->staging[slot].value, err));
+    return gen_vk_wait(vk, vk->staging[slot].value, 60.0, err);
+}
+
 gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSize size,
-                              const char *what, gen_error *err)
+                              gen_vk_memory_kind kind, const char *what, gen_error *err)
 {
     if (size <= buffer->size)
         return GEN_OK;
     gen_vk_buffer_free(vk, buffer);
     vk->generation++;
-    return gen_vk_buffer_new(vk, buffer, size, GEN_VK_DEVICE_MEMORY, what, err);
+    GEN_TRY(gen_vk_buffer_new(vk, buffer, size, kind, what, err));
+    return touch(vk, buffer, err);
 }
 
 gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err)
@@ -121,8 +169,8 @@ gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err)
         return gen_no_memory(err, "activations", size);
     for (size_t i = 0; i * block < size; i++) {
         const size_t rest = size - i * block;
-        GEN_TRY(
-            gen_vk_buffer_grow(vk, &vk->arena[i], rest < block ? rest : block, "activations", err));
+        GEN_TRY(gen_vk_buffer_grow(vk, &vk->arena[i], rest < block ? rest : block,
+                                   GEN_VK_DEVICE_MEMORY, "activations", err));
     }
     return GEN_OK;
 }
@@ -135,22 +183,13 @@ const gen_vk_buffer *gen_vk_arena(const gen_vulkan *vk, size_t offset, VkDeviceS
 
 /* ---- staging -------------------------------------------------------------------------------- */
 
-static gen_status begin(gen_vulkan *vk, VkCommandBuffer commands, gen_error *err)
-{
-    const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-                                           .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
-    GEN_VK_TRY(vk->api.BeginCommandBuffer(commands, &info), "transfer");
-    return GEN_OK;
-}
-
-/* The next slot, free to be filled. */
-static gen_status take_slot(gen_vulkan *vk, int *out, gen_error *err)
+gen_status gen_vk_take_slot(gen_vulkan *vk, int *out, gen_error *err)
 {
     const int i = vk->staging_turn;
     vk->staging_turn = 1 - i;
     if (!vk->staging[i].buffer.handle)
-        GEN_TRY(gen_vk_buffer_new(vk, &vk->staging[i].buffer, STAGING_BYTES, GEN_VK_READ_MEMORY,
-                                  "staging", err));
+        GEN_TRY(gen_vk_buffer_new(vk, &vk->staging[i].buffer, GEN_VK_STAGING_BYTES,
+                                  GEN_VK_READ_MEMORY, "staging", err));
     if (!vk->staging[i].commands) {
         const VkCommandBufferAllocateInfo info = {
             .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
@@ -164,9 +203,8 @@ static gen_status take_slot(gen_vulkan *vk, int *out, gen_error *err)
     return gen_vk_wait(vk, vk->staging[i].value, 60.0, err);
 }
 
-/* Submits a copy between a slot and another buffer. */
-static gen_status submit_copy(gen_vulkan *vk, int slot, VkBuffer from, VkBuffer to,
-                              VkBufferCopy region, gen_error *err)
+gen_status gen_vk_copy_slot(gen_vulkan *vk, int slot, VkBuffer from, VkBuffer to,
+                            VkBufferCopy region, gen_error *err)
 {
     VkCommandBuffer commands = vk->staging[slot].commands;
     GEN_TRY(begin(vk, commands, err));
@@ -192,12 +230,13 @@ gen_status gen_vk_write_to(gen_vulkan *vk, const gen_vk_buffer *to, VkDeviceSize
                            const void *data, VkDeviceSize size, gen_error *err)
 {
     for (VkDeviceSize done = 0; done < size;) {
-        const VkDeviceSize part = size - done < STAGING_BYTES ? size - done : STAGING_BYTES;
+        const VkDeviceSize part =
+            size - done < GEN_VK_STAGING_BYTES ? size - done : GEN_VK_STAGING_BYTES;
         int slot;
-        GEN_TRY(take_slot(vk, &slot, err));
+        GEN_TRY(gen_vk_take_slot(vk, &slot, err));
         memcpy(vk->staging[slot].buffer.mapped, (const char *)data + done, part);
-        GEN_TRY(submit_copy(vk, slot, vk->staging[slot].buffer.handle, to->handle,
-                            (VkBufferCopy){0, offset + done, part}, err));
+        GEN_TRY(gen_vk_copy_slot(vk, slot, vk->staging[slot].buffer.handle, to->handle,
+                                 (VkBufferCopy){0, offset + done, part}, err));
         done += part;
     }
     return GEN_OK;
@@ -207,11 +246,12 @@ gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceS
                             void *out, VkDeviceSize size, gen_error *err)
 {
     for (VkDeviceSize done = 0; done < size;) {
-        const VkDeviceSize part = size - done < STAGING_BYTES ? size - done : STAGING_BYTES;
+        const VkDeviceSize part =
+            size - done < GEN_VK_STAGING_BYTES ? size - done : GEN_VK_STAGING_BYTES;
         int slot;
-        GEN_TRY(take_slot(vk, &slot, err));
-        GEN_TRY(submit_copy(vk, slot, from->handle, vk->staging[slot].buffer.handle,
-                            (VkBufferCopy){offset + done, 0, part}, err));
+        GEN_TRY(gen_vk_take_slot(vk, &slot, err));
+        GEN_TRY(gen_vk_copy_slot(vk, slot, from->handle, vk->staging[slot].buffer.handle,
+                                 (VkBufferCopy){offset + done, 0, part}, err));
         GEN_TRY(gen_vk_wait(vk, vk->staging[slot].value, 60.0, err));
         memcpy((char *)out + done, vk->staging[slot].buffer.mapped, part);
         done += part;
@@ -219,191 +259,14 @@ gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceS
     return GEN_OK;
 }
 
-/* ---- weights -------------------------------------------------------------------------------- */
-
-gen_dtype gen_vk_form_dtype(const gen_weight *w, gen_vk_form form)
-{
-    const bool is_read_as_stored =
-        w->dtype == GEN_F32 || w->dtype == GEN_F16 || w->dtype == GEN_BF16;
-    if (form == GEN_VK_F16)
-        return GEN_F16;
-    return form != GEN_VK_F32 && is_read_as_stored ? w->dtype : GEN_F32;
-}
-
-static size_t count_of(const gen_weight *w)
-{
-    size_t n = 1;
-    for (int i = 0; i < w->rank; i++)
-        n *= (size_t)w->dims[i];
-    return n;
-}
-
-size_t gen_vk_form_size(const gen_weight *w, gen_vk_form form)
-{
-    return count_of(w) * gen_dtype_size(gen_vk_form_dtype(w, form));
-}
-
-/* Elements first..first+count of a convolution kernel in the order [Co][kh][kw][Ci]. */
-static void reorder(const gen_weight *w, void *out, size_t first, size_t count)
-{
-    const gen_dtype to = gen_vk_form_dtype(w, GEN_VK_CONV);
-    const size_t size = gen_dtype_size(w->dtype), ci = (size_t)w->dims[1];
-    const size_t taps = count_of(w) / ((size_t)w->dims[0] * ci);
-    for (size_t i = 0; i < count; i++) {
-        const size_t at = first + i, o = at / (taps * ci), tap = at / ci % taps, c = at % ci;
-        const char *from = (const char *)w->data + ((o * ci + c) * taps + tap) * size;
-        if (to == w->dtype)
-            memcpy((char *)out + i * size, from, size);
-        else
-            gen_to_f32((float *)out + i, from, w->dtype, 1);
-    }
-}
-
-static void narrow(uint16_t *out, const char *from, gen_dtype dtype, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        float value;
-        gen_to_f32(&value, from + i * gen_dtype_size(dtype), dtype, 1);
-        out[i] = gen_f32_to_f16(value);
-    }
-}
-
-static void fill(const gen_weight *w, gen_vk_form form, void *out, size_t first, size_t count)
-{
-    const size_t size = gen_dtype_size(w->dtype);
-    const gen_dtype to = gen_vk_form_dtype(w, form);
-    const char *from = (const char *)w->data + first * size;
-    if (form == GEN_VK_CONV && w->rank > 2)
-        reorder(w, out, first, count);
-    else if (to == w->dtype)
-        memcpy(out, from, count * size);
-    else if (to == GEN_F16)
-        narrow(out, from, w->dtype, count);
-    else
-        gen_to_f32(out, from, w->dtype, count);
-}
-
-static gen_status write_weight(gen_vulkan *vk, const gen_weight *w, gen_vk_form form,
-                               const gen_vk_weight *to, gen_error *err)
-{
-    const size_t n = count_of(w), size = gen_dtype_size(gen_vk_form_dtype(w, form));
-    if (to->block->buffer.mapped) {
-        fill(w, form, (char *)to->block->buffer.mapped + to->offset, 0, n);
-        return GEN_OK;
-    }
-    for (size_t done = 0; done < n;) {
-        const size_t room = STAGING_BYTES / size, part = n - done < room ? n - done : room;
-        int slot;
-        GEN_TRY(take_slot(vk, &slot, err));
-        fill(w, form, vk->staging[slot].buffer.mapped, done, part);
-        GEN_TRY(submit_copy(vk, slot, vk->staging[slot].buffer.handle, to->block->buffer.handle,
-                            (VkBufferCopy){0, to->offset + done * size, part * size}, err));
-        done += part;
-    }
-    return GEN_OK;
-}
-
-/* Room for `size` bytes in a block; the first block of a small model is small. */
-static gen_status place(gen_vulkan *vk, gen_vk_weight *out, VkDeviceSize size, gen_error *err)
-{
-    gen_vk_block *b = vk->pool->blocks;
-    size = round_up(size + 4); /* shaders read whole words */
-    if (!b || b->buffer.size - b->used < size) {
-        VkDeviceSize room = b ? BLOCK_BYTES : SMALL_BLOCK_BYTES;
-        if (room > vk->info->max_buffer)
-            room = vk->info->max_buffer;
-        if (room < size)
-            room = size;
-        if (!(b = gen_calloc(1, sizeof *b)))
-            return gen_no_memory(err, "weights", sizeof *b);
-        const gen_status status =
-            gen_vk_buffer_new(vk, &b->buffer, room, GEN_VK_DEVICE_MEMORY, "weights", err);
-        if (status) {
-            gen_free(b);
-            return status;
-        }
-        b->next = vk->pool->blocks;
-        vk->pool->blocks = b;
-    }
-    *out = (gen_vk_weight){b, b->used, size};
-    b->used += size;
-    b->live++;
-    vk->pool->live++;
-    vk->stats.weight_bytes += size;
-    return GEN_OK;
-}
-
-static void release(gen_vk_pool *pool, const gen_vk_weight *w)
-{
-    pool->live--;
-    if (!pool->vk) {
-        if (pool->live == 0)
-            gen_free(pool);
-        return;
-    }
-    pool->vk->stats.weight_bytes -= w->size;
-    if (--w->block->live > 0)
-        return;
-    /* Work that reads the block may be under way when a plan was left early. */
-    gen_vk_wait(pool->vk, pool->vk->submitted, 60.0, NULL);
-    for (gen_vk_block **link = &pool->blocks; *link; link = &(*link)->next) {
-        if (*link != w->block)
-            continue;
-        *link = w->block->next;
-        gen_vk_buffer_free(pool->vk, &w->block->buffer);
-        gen_free(w->block);
-        return;
-    }
-}
-
-static void free_prepared(gen_prepared *p)
-{
-    release(p->handle, p->data);
-    gen_free(p->data);
-}
-
-gen_status gen_vk_prepare_weight(gen_vulkan *vk, const gen_tensor *t, gen_vk_form form,
-                                 gen_error *err)
-{
-    gen_weight *w = gen_tensor_owner(t, NULL)->weight;
-    if (gen_weight_prepared(w, vk, form))
-        return GEN_OK;
-    GEN_TRY(gen_weight_check_finite(w, err));
-    gen_prepared *p = gen_calloc(1, sizeof *p);
-    gen_vk_weight *data = gen_calloc(1, sizeof *data);
-    gen_status status = GEN_OK;
-    if (!p || !data)
-        status = gen_no_memory(err, w->name, sizeof *p);
-    if (!status)
-        status = place(vk, data, gen_vk_form_size(w, form), err);
-    if (!status && (status = write_weight(vk, w, form, data, err)))
-        release(vk->pool, data);
-    if (status) {
-        gen_free(p);
-        gen_free(data);
-        return gen_fail_in(err, status, "%s", w->name);
-    }
-    *p = (gen_prepared){.owner = vk,
-                        .layout = form,
-                        .data = data,
-                        .size = data->size,
-                        .free = free_prepared,
-                        .handle = vk->pool};
-    gen_weight_add_prepared(w, p);
-    gen_weight_drop_pages(w);
-    return GEN_OK;
-}
-
-const gen_vk_weight *gen_vk_find_weight(const gen_vulkan *vk, const gen_tensor *t, gen_vk_form form)
-{
-    const gen_prepared *p = gen_weight_prepared(gen_tensor_owner(t, NULL)->weight, vk, form);
-    return p ? p->data : NULL;
-}
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void gen_vk_free_memory(gen_vulkan *vk)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         gen_vk_buffer_free(vk, &vk->staging[i].buffer);
+        gen_vk_buffer_free(vk, &vk->slots[i]);
+    }
     for (int i = 0; i < GEN_VK_MAX_BLOCKS; i++)
         gen_vk_buffer_free(vk, &vk->arena[i]);
     gen_vk_buffer_free(vk, &vk->scratch);

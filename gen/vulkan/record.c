@@ -3,7 +3,8 @@
  * Two dispatches conflict when one writes bytes the other touches; arena memory is reused, so this
  * covers write after read and write after write as well as true dependence.  Every dispatch gets
  * the lowest level above all earlier ones it conflicts with; levels run in order with one barrier
- * between two of them, and what stands in a level may overlap in time. */
+ * between two of them, and what stands in a level may overlap in time.  Stages (stream.c) share no
+ * level. */
 #include <string.h>
 
 #include "gen/vulkan/compile.h"
@@ -27,10 +28,12 @@ bool gen_vk_conflict(const gen_vk_dispatch *a, const gen_vk_dispatch *b)
 
 int gen_vk_find_levels(gen_vk_dispatch *dispatches, int count)
 {
-    int num_levels = 0;
+    int num_levels = 0, base = 0;
     for (int i = 0; i < count; i++) {
         gen_vk_dispatch *d = &dispatches[i];
-        d->level = 0;
+        if (i && d->stage != dispatches[i - 1].stage)
+            base = num_levels;
+        d->level = base;
         for (int j = i - 1; j >= 0; j--)
             if (dispatches[j].level >= d->level && gen_vk_conflict(&dispatches[j], d))
                 d->level = dispatches[j].level + 1;
@@ -183,11 +186,13 @@ static gen_status cut(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
         return gen_no_memory(err, "plan", (size_t)p->num_dispatches * sizeof *p->slices);
     for (int i = 0; i < p->num_dispatches; i++) {
         const double seconds = estimate(vk, &p->dispatches[p->order[i]]);
+        const int stage = p->dispatches[p->order[i]].stage;
         gen_vk_slice *s = p->num_slices ? &p->slices[p->num_slices - 1] : NULL;
-        if (!s || s->estimate + seconds > slice_seconds ||
+        if (!s || s->stage != stage || s->estimate + seconds > slice_seconds ||
             (vk->options.max_slice_nodes && s->count >= vk->options.max_slice_nodes)) {
             s = &p->slices[p->num_slices++];
             s->first = i;
+            s->stage = stage;
         }
         s->count++;
         s->estimate += seconds;

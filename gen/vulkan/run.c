@@ -97,6 +97,44 @@ static gen_status learn(gen_vulkan *vk, gen_vk_plan *p, double seconds, gen_erro
     return gen_vk_record(vk, p, err);
 }
 
+static bool is_done(gen_vulkan *vk, uint64_t value)
+{
+    const VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                      .semaphoreCount = 1,
+                                      .pSemaphores = &vk->timeline,
+                                      .pValues = &value};
+    return vk->api.WaitSemaphores(vk->device, &info, 0) == VK_SUCCESS;
+}
+
+/* Writes weights of the stage behind `stage` while the device works towards `value`; behind the
+ * last comes the first of the next run, unless both use one slot. */
+static gen_status stream_ahead(gen_vulkan *vk, gen_vk_stream *s, int stage, uint64_t value,
+                               gen_error *err)
+{
+    const int next = (stage + 1) % s->num_stages;
+    if (next % 2 == stage % 2)
+        return GEN_OK;
+    while (!gen_vk_stream_is_loaded(vk, s, next)) {
+        GEN_TRY(gen_vk_stream_some(vk, s, next, err));
+        if (is_done(vk, value))
+            break;
+    }
+    return GEN_OK;
+}
+
+static gen_status submit_slice(gen_vulkan *vk, gen_vk_plan *p, const gen_vk_slice *slice,
+                               uint64_t *value, gen_error *err)
+{
+    gen_vk_stream *s = &p->stream;
+    if (s->num_stages)
+        GEN_TRY(gen_vk_stream_load(vk, s, slice->stage, err));
+    GEN_TRY(gen_vk_submit(vk, slice->commands, value, err));
+    if (!s->num_stages)
+        return GEN_OK;
+    s->last_use[slice->stage % 2] = *value;
+    return stream_ahead(vk, s, slice->stage, *value, err);
+}
+
 gen_status gen_vk_run_plan(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
 {
     uint64_t values[2] = {0};
@@ -108,7 +146,7 @@ gen_status gen_vk_run_plan(gen_vulkan *vk, gen_vk_plan *p, gen_error *err)
     for (int i = 0; i < p->num_slices; i++) {
         if (i >= 2)
             GEN_TRY(gen_vk_wait(vk, values[i % 2], patience(vk, &p->slices[i - 2]), err));
-        GEN_TRY(gen_vk_submit(vk, p->slices[i].commands, &values[i % 2], err));
+        GEN_TRY(submit_slice(vk, p, &p->slices[i], &values[i % 2], err));
     }
     if (p->num_slices)
         GEN_TRY(gen_vk_wait(vk, vk->submitted, patience(vk, &p->slices[p->num_slices - 1]), err));

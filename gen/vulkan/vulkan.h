@@ -19,7 +19,7 @@ typedef enum gen_vulkan_kind {
 typedef struct gen_vulkan_options {
     const char *device; /* "0": that index; else a part of the name; "": the best device; NULL:
                            the best that is no software driver */
-    size_t mem_limit;   /* bytes of device memory, 0: what the device has */
+    size_t mem_limit;   /* bytes of device memory, 0: what the device can spare */
     bool use_f16;       /* plans that allow it keep activations in f16; errors: DEVICE without
                            16-bit storage */
     bool validate;      /* with the validation layer: its first message fails compile or run; also
@@ -33,6 +33,8 @@ typedef struct gen_vulkan_options {
     /* For tests.  All 0: what the device has. */
     size_t max_binding;  /* bytes a shader sees of a buffer: larger tensors go in windows */
     size_t max_block;    /* bytes of one piece of the arena, a multiple of 256 */
+    size_t max_buffer;   /* bytes of one allocation */
+    size_t weight_room;  /* bytes for the weights of a plan: more are streamed */
     int max_slice_nodes; /* dispatches in one submission */
     double patience;     /* seconds to wait for work at most */
     bool always_stages;  /* uploads through staging memory also where it could be written */
@@ -51,6 +53,8 @@ typedef struct gen_vulkan_device {
     unsigned vendor_id, device_id, driver_version;
     unsigned char uuid[16], cache_uuid[16];
     uint64_t memory;     /* bytes of the device's own heaps */
+    uint64_t budget;     /* bytes of it a program may use now */
+    bool has_budget;     /* the driver told it: VK_EXT_memory_budget */
     uint64_t max_buffer; /* bytes of one allocation */
     uint64_t max_binding;
     /* What it could do; gen needs none of them. */
@@ -63,11 +67,21 @@ typedef struct gen_vulkan_device {
 typedef struct gen_vulkan_stats {
     uint64_t uploads, downloads; /* transfers of tensors between runs, not of weights */
     uint64_t upload_bytes, download_bytes;
-    uint64_t weight_bytes;                                    /* on the device now */
+    uint64_t weight_bytes;             /* on the device now */
+    uint64_t memory_bytes, peak_bytes; /* allocated in its own heaps: now, and at most */
+    uint64_t streamed_bytes;           /* of weights, brought in runs */
     uint64_t runs, submissions, dispatches, copies, barriers; /* of all runs */
     uint64_t pipelines;                                       /* made */
     uint64_t messages;                                        /* of the validation layer */
 } gen_vulkan_stats;
+
+/* What one run of a compiled plan of this backend takes. */
+typedef struct gen_vulkan_counts {
+    int nodes, fused; /* of the graph, and those that do the work of two or more */
+    int dispatches, copies, barriers, submissions;
+    int stages; /* of streamed weights; 0: all of them stay on the device */
+} gen_vulkan_counts;
+gen_vulkan_counts gen_vulkan_count(const gen_plan *plan);
 
 /* All devices, in the order of their index; *out is freed with gen_free().  Errors: DEVICE when
  * there is no loader or no driver; MEMORY. */

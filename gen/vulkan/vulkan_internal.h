@@ -1,7 +1,8 @@
 /* vulkan_internal.h - what the files of this folder share.
  *
- * instance.c opens the loader and lists devices; device.c opens one; memory.c gives buffers, weight
- * memory and staging; pipeline.c shaders; compile.c turns nodes into dispatches, with the ops in
+ * instance.c opens the loader and lists devices; device.c opens one; memory.c gives buffers and
+ * staging; weights.c brings weights there; stream.c those that do not fit, part by part, in every
+ * run; pipeline.c shaders; compile.c turns nodes into dispatches, with the ops in
  * the files named like their twins of gen/cpu; record.c orders them, finds the barriers and fills
  * command buffers; run.c submits; backend.c is the table of core. */
 #ifndef GEN_VULKAN_VULKAN_INTERNAL_H
@@ -18,7 +19,8 @@ enum {
     GEN_VK_MAX_GROUPS = 65535, /* along one axis */
     GEN_VK_ALIGNMENT = 256,    /* of everything placed in a buffer */
     GEN_VK_LOOP_LIMIT = 50000, /* iterations of one invocation, loop entries included */
-    GEN_VK_MAX_BLOCKS = 256    /* pieces of the arena */
+    GEN_VK_MAX_BLOCKS = 256,   /* pieces of the arena */
+    GEN_VK_STAGING_BYTES = 16 << 20
 };
 
 /* ---- instance.c ---- */
@@ -53,11 +55,13 @@ typedef struct gen_vk_buffer {
     VkBuffer handle;
     VkDeviceMemory memory;
     VkDeviceSize size;
-    void *mapped; /* or NULL */
+    void *mapped;      /* or NULL */
+    VkDeviceSize held; /* bytes counted as the device's own memory */
 } gen_vk_buffer;
 
 typedef enum gen_vk_memory_kind {
     GEN_VK_DEVICE_MEMORY, /* for shaders; mapped where the device has no other memory */
+    GEN_VK_STREAM_MEMORY, /* for shaders, mapped where the device offers that */
     GEN_VK_UPLOAD_MEMORY, /* written by the host */
     GEN_VK_READ_MEMORY    /* read by the host: cached when there is such a type */
 } gen_vk_memory_kind;
@@ -78,9 +82,12 @@ typedef struct gen_vk_pool {
     int live; /* weights in all blocks */
 } gen_vk_pool;
 
-typedef struct gen_vk_weight { /* gen_prepared.data */
+/* A weight, or the rows of it that one allocation may hold; gen_prepared.data is the first. */
+typedef struct gen_vk_weight {
+    struct gen_vk_weight *next;
     gen_vk_block *block;
     VkDeviceSize offset, size;
+    size_t first, count; /* elements */
 } gen_vk_weight;
 
 /* How a weight is stored on the device. */
@@ -146,6 +153,7 @@ typedef struct gen_vulkan {
     uint32_t queue_family;
     bool has_timestamps;
     size_t max_binding;
+    uint64_t max_buffer; /* bytes of one allocation */
     uint32_t binding_alignment;
     gen_vk_matrix offered, matrix; /* of the device; in use */
     VkCommandPool command_pool;
@@ -162,9 +170,13 @@ typedef struct gen_vulkan {
     bool is_first_run;   /* of a plan: some drivers compile then */
     gen_vk_pipeline *pipelines;
     gen_vk_pool *pool;
+    VkDeviceSize expected_weights; /* bytes the plan under way will still place */
     /* Shared by all plans.  The arena of the planner lies in pieces of base.max_block bytes. */
     gen_vk_buffer arena[GEN_VK_MAX_BLOCKS], scratch;
-    uint64_t generation; /* counts their moves */
+    gen_vk_buffer slots[2]; /* for weights that are streamed */
+    const void *streaming;  /* the plan whose weights are there */
+    int num_streaming;      /* plans that use them */
+    uint64_t generation;    /* counts their moves */
     struct {
         gen_vk_buffer buffer;
         VkCommandBuffer commands;
@@ -189,9 +201,10 @@ bool gen_vk_is_matrix_shader(const char *name);
 gen_status gen_vk_buffer_new(gen_vulkan *vk, gen_vk_buffer *out, VkDeviceSize size,
                              gen_vk_memory_kind kind, const char *what, gen_error *err);
 void gen_vk_buffer_free(gen_vulkan *vk, gen_vk_buffer *buffer);
-/* Makes a buffer at least `size` bytes; its contents are lost when it moves. */
+/* Makes a buffer at least `size` bytes and writes zeros to it; its contents are lost when it moves.
+ */
 gen_status gen_vk_buffer_grow(gen_vulkan *vk, gen_vk_buffer *buffer, VkDeviceSize size,
-                              const char *what, gen_error *err);
+                              gen_vk_memory_kind kind, const char *what, gen_error *err);
 /* Makes the arena at least `size` bytes. */
 gen_status gen_vk_grow_arena(gen_vulkan *vk, size_t size, gen_error *err);
 /* The piece of the arena at `offset`, and the place in it. */
@@ -202,15 +215,35 @@ gen_status gen_vk_write_to(gen_vulkan *vk, const gen_vk_buffer *to, VkDeviceSize
 /* Copies device memory to the host, waiting for it. */
 gen_status gen_vk_read_back(gen_vulkan *vk, const gen_vk_buffer *from, VkDeviceSize offset,
                             void *out, VkDeviceSize size, gen_error *err);
-/* Brings the owner of `t` onto the device, once per form.  Errors: MODEL (not finite). */
-gen_status gen_vk_prepare_weight(gen_vulkan *vk, const gen_tensor *t, gen_vk_form form,
-                                 gen_error *err);
-const gen_vk_weight *gen_vk_find_weight(const gen_vulkan *vk, const gen_tensor *t,
-                                        gen_vk_form form);
+/* The next staging slot, free to be filled. */
+gen_status gen_vk_take_slot(gen_vulkan *vk, int *out, gen_error *err);
+/* Submits a copy between a slot and another buffer. */
+gen_status gen_vk_copy_slot(gen_vulkan *vk, int slot, VkBuffer from, VkBuffer to,
+                            VkBufferCopy region, gen_error *err);
+void gen_vk_free_memory(gen_vulkan *vk); /* at the end */
+
+static inline VkDeviceSize gen_vk_round_up(VkDeviceSize n)
+{
+    return (n + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;
+}
+
+/* weights.c */
+
+/* Brings a weight onto the device, once per form.  Errors: MODEL (not finite). */
+gen_status gen_vk_prepare_weight(gen_vulkan *vk, gen_weight *w, gen_vk_form form, gen_error *err);
+/* The piece of a prepared weight that `element` lies in, or NULL. */
+const gen_vk_weight *gen_vk_find_weight(const gen_vulkan *vk, const gen_weight *w, gen_vk_form form,
+                                        size_t element);
+/* Rows (of the first dimension) in a piece. */
+int64_t gen_vk_piece_rows(const gen_vulkan *vk, const gen_weight *w, gen_vk_form form);
+/* Writes elements first..first+count of a form. */
+gen_status gen_vk_write_elements(gen_vulkan *vk, const gen_weight *w, gen_vk_form form,
+                                 const gen_vk_buffer *to, VkDeviceSize offset, size_t first,
+                                 size_t count, gen_error *err);
 /* Type of the elements of a weight in that form: F32, F16 or BF16. */
 gen_dtype gen_vk_form_dtype(const gen_weight *w, gen_vk_form form);
 size_t gen_vk_form_size(const gen_weight *w, gen_vk_form form); /* bytes */
-void gen_vk_free_memory(gen_vulkan *vk);                        /* at the end */
+VkDeviceSize gen_vk_weight_room(VkDeviceSize size);             /* bytes it takes in a block */
 
 /* cache.c */
 gen_status gen_vk_open_cache(gen_vulkan *vk, gen_error *err);

@@ -62,7 +62,8 @@ static void models(void **state)
     EXPECT_CONTAINS(program_out, "device    cpu: ");
     EXPECT_CONTAINS(program_out, "\nstep                     32x32 ");
     EXPECT_CONTAINS(program_out, "\ndecode ");
-    EXPECT_CONTAINS(program_out, "\npeak memory ");
+    EXPECT_CONTAINS(program_out, "\npeak memory, planned ");
+    EXPECT_CONTAINS(program_out, "\npeak memory, process ");
     assert_string_equal(program_files(""), "");
 }
 

@@ -1,6 +1,7 @@
 /* test_vulkan.c - laws of the Vulkan backend: the order it gives dispatches, the pieces of its
  * arena, and what one picture costs in transfers.  The first two need no device. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "gen/core/alloc.h"
 #include "gen/core/memory.h"
@@ -274,6 +275,86 @@ static void other_ops_in_half(void **state)
     EXPECT_BETWEEN(error / square, 1e-12, 1e-4); /* another arithmetic, the same result */
 }
 
+/* ---- weights that do not fit ---------------------------------------------------------------- */
+
+enum { DEEP = 9, WIDE = 192 };
+
+static void build_deep(ops_case *c, const void *arg)
+{
+    char name[32];
+    (void)arg;
+    gen_scope root = gen_scope_root(c->weights);
+    gen_tensor *t = ops_strided(c, "x", 0, GEN_DIMS(1, 4, 6, WIDE));
+    for (int i = 0; i < DEEP; i++) {
+        snprintf(name, sizeof name, "conv%d.weight", i);
+        ops_weight(c, name, i % 2 ? GEN_F16 : GEN_F32, 0.0, 0.03,
+                   GEN_DIMS(WIDE, WIDE, i % 3 ? 1 : 3, i % 3 ? 1 : 3));
+        snprintf(name, sizeof name, "conv%d.bias", i);
+        ops_weight(c, name, GEN_F32, 0.0, 0.1, GEN_DIMS(WIDE));
+        snprintf(name, sizeof name, "conv%d", i);
+        t = gen_silu(c->g,
+                     gen_conv2d(c->g, gen_sub(root, name), t, i % 3 ? GEN_CONV_1X1 : GEN_CONV_3X3));
+        if (i == 3) /* a weight that two stages read */
+            t = gen_conv2d(c->g, gen_sub(root, "conv1"), t, GEN_CONV_1X1);
+    }
+    gen_output(c->g, t, "y");
+}
+
+/* Runs it twice on a device with those limits. */
+static gen_vulkan_stats run_deep(gen_vulkan_options options, float *out)
+{
+    gen_error err = {0};
+    gen_backend *backend = NULL;
+    gen_plan *plan = NULL;
+    ops_case c;
+    options.device = "llvmpipe";
+    options.validate = true;
+    if (gen_vulkan_open(&backend, &options, &err)) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    ops_case_init(&c);
+    EXPECT_OK(gen_plan_new(&plan, ops_record(&c, build_deep, NULL), backend, 0, &err));
+    for (int i = 0; i < 2; i++) {
+        ops_set_inputs(&c, plan);
+        EXPECT_OK(gen_plan_run(plan, &err));
+    }
+    EXPECT_OK(gen_plan_get_output(plan, "y", out, &err));
+    const gen_vulkan_stats stats = gen_vulkan_get_stats(backend);
+    gen_plan_free(plan);
+    gen_weights_drop_prepared(c.weights, backend);
+    backend->fns->close(backend);
+    ops_case_free(&c);
+    return stats;
+}
+
+static void streamed_weights_give_the_same_bits(void **state)
+{
+    enum { N = 24 * WIDE };
+    static const gen_vulkan_options limits[] = {
+        {.weight_room = 3300 << 10},
+        {.weight_room = 3300 << 10, .always_stages = true, .max_slice_nodes = 1},
+        {.weight_room = 2800 << 10},
+        {.max_buffer = 16 << 20, .weight_room = 2800 << 10, .always_stages = true},
+        {.max_buffer = 300 << 10}, /* in pieces */
+    };
+    static float whole[N], got[N];
+    (void)state;
+    const gen_vulkan_stats all = run_deep((gen_vulkan_options){0}, whole);
+    assert_int_equal(all.streamed_bytes, 0);
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        memset(got, 0, sizeof got);
+        const gen_vulkan_stats s = run_deep(limits[i], got);
+        assert_memory_equal(got, whole, sizeof got);
+        if (!limits[i].weight_room)
+            continue;
+        assert_true(s.streamed_bytes > 0);
+        assert_true(s.weight_bytes < all.weight_bytes);
+        print_message("%d of %d KiB stay, %d KiB come in two runs\n", (int)(s.weight_bytes >> 10),
+                      (int)(all.weight_bytes >> 10), (int)(s.streamed_bytes >> 10));
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -282,6 +363,7 @@ int main(void)
         cmocka_unit_test(steps_transfer_inputs_and_result),
         cmocka_unit_test(picture_in_half),
         cmocka_unit_test(other_ops_in_half),
+        cmocka_unit_test(streamed_weights_give_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
