@@ -218,11 +218,44 @@ static void other_channels_are_refused(void **state)
     gen_model_free(model);
 }
 
+/* The n-th allocation fails, for every n of a run: MEMORY, and the model goes on working. */
+static void memory_may_run_out(void **state)
+{
+    (void)state;
+    gen_model *model = open_bridge("unet_pix2pix8");
+    gen_image *picture = a_picture(), *expected, *out;
+    const gen_image *source = picture;
+    const gen_generate_params params =
+        GEN_GENERATE_PARAMS(.prompt = "a cat", .source = &source, .num_source = 1,
+                            .num_inference_steps = 1);
+    EXPECT_OK(gen_generate(&expected, model, &params, NULL, &err));
+    long n = 0, failures = 0;
+    for (bool has_failed = true; has_failed;) {
+        gen_alloc_fail_at(++n);
+        const gen_status status = gen_generate(&out, model, &params, NULL, &err);
+        has_failed = gen_alloc_count() >= n;
+        gen_alloc_fail_at(0);
+        if (status && status != GEN_ERROR_MEMORY)
+            fail_msg("allocation %ld: status %d: %s", n, (int)status, err.message);
+        if (!status)
+            gen_image_free(out);
+        failures += status != GEN_OK;
+    }
+    assert_true(failures > 10);
+    EXPECT_OK(gen_generate(&out, model, &params, NULL, &err));
+    assert_memory_equal(out->data, expected->data, out->stride * SIDE);
+    gen_image_free(out);
+    gen_image_free(expected);
+    gen_image_free(picture);
+    gen_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_those_of_the_paper),
         cmocka_unit_test(other_channels_are_refused),
+        cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
