@@ -189,9 +189,10 @@ double gen_vk_now(void)
 void gen_vk_announce(gen_vulkan *vk, double seconds)
 {
     const double now = gen_vk_now();
-    if (seconds < 1.0 || now - vk->announced_at < 5.0)
+    if (seconds < 1.0 || now - vk->announced_at < 5.0 || vk->stats.pipelines == vk->announced)
         return;
     vk->announced_at = now;
+    vk->announced = vk->stats.pipelines;
     gen_vk_note(vk, "preparing the shaders for %s, once: %d so far, %.0f s", vk->info->name,
                 (int)vk->stats.pipelines, seconds);
 }

@@ -167,6 +167,7 @@ typedef struct gen_vulkan {
     size_t cached_bytes; /* of it that came from disk */
     double preparing;    /* seconds spent on pipelines */
     double announced_at; /* time of the last note about them */
+    uint64_t announced;  /* how many there were then */
     bool is_first_run;   /* of a plan: some drivers compile then */
     gen_vk_pipeline *pipelines;
     gen_vk_pool *pool;
