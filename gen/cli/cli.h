@@ -129,7 +129,7 @@ typedef struct cli_settings {
     int width, height, steps, batch_count, threads, clip_skip, quality;
     int zero_init; /* less than 0: not given */
     double eta;    /* less than 0: not given */
-    int frames;
+    int frames, interpolate;
     double fps;
     double cfg, s_noise, s_churn, s_tmin, s_tmax, shift;
     double guidance_rescale, apg_momentum, apg_norm, apg_parallel;

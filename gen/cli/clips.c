@@ -99,6 +99,10 @@ gen_status cli_clip_find(image_run *run, gen_error *err)
                                  : "gen edit changes pictures; image-to-video models begin with "
                                    "one");
     }
+    if (run->settings->interpolate > 1 && !info->default_frames) {
+        cli_fail(err, GEN_ERROR_ARGUMENT, "--interpolate: this model makes single pictures");
+        return cli_hint(err, "frames between frames need a model of clips: -m MODEL");
+    }
     const gen_status status = find_paths(run, err);
     if (status)
         return status;
@@ -120,7 +124,9 @@ static void free_inputs(image_run *run)
     for (int i = 0; i < run->num_inputs; i++)
         gen_image_free(run->inputs[i]);
     free(run->inputs);
+    free(run->source);
     run->inputs = NULL;
+    run->source = NULL;
     run->num_inputs = 0;
 }
 
@@ -184,6 +190,22 @@ static gen_status resize_inputs(image_run *run, int width, int height, gen_error
     return GEN_OK;
 }
 
+/* A model that makes frames between frames is shown the first once and every later one n times,
+ * and moves them apart (ViBT): F frames become n (F - 1) + 1. */
+static gen_status give_source(image_run *run, gen_error *err)
+{
+    const int n = run->settings->interpolate > 1 ? run->settings->interpolate : 1;
+    const int count = n * (run->num_inputs - 1) + 1;
+    run->source = calloc((size_t)count, sizeof *run->source);
+    if (!run->source)
+        return no_memory(err);
+    for (int i = 0; i < count; i++)
+        run->source[i] = run->inputs[(i + n - 1) / n];
+    run->params.source = run->source;
+    run->params.num_source = count;
+    return GEN_OK;
+}
+
 gen_status cli_clip_inputs(image_run *run, gen_error *err)
 {
     gen_generate_params *p = &run->params;
@@ -194,13 +216,12 @@ gen_status cli_clip_inputs(image_run *run, gen_error *err)
         return status;
     choose_size(run, &p->width, &p->height);
     status = resize_inputs(run, p->width, p->height, err);
-    if (run->is_edit) {
-        p->source = (const gen_image *const *)run->inputs;
-        p->num_source = run->num_inputs;
-    } else {
-        p->first_frame = run->inputs[0];
-    }
-    return status;
+    if (status)
+        return status;
+    if (run->is_edit)
+        return give_source(run, err);
+    p->first_frame = run->inputs[0];
+    return GEN_OK;
 }
 
 void cli_clip_free(image_run *run)
@@ -216,10 +237,10 @@ void cli_clip_free(image_run *run)
 static gen_sequence_params sequence_params(const image_run *run)
 {
     const cli_settings *s = run->settings;
+    const double native = gen_model_get_info(run->model)->frames_per_second;
+    const double faster = s->interpolate > 1 ? s->interpolate : 1;
     return GEN_SEQUENCE_PARAMS(.num_frames = run->params.num_frames,
-                               .frames_per_second =
-                                   s->fps > 0 ? s->fps
-                                              : gen_model_get_info(run->model)->frames_per_second,
+                               .frames_per_second = s->fps > 0 ? s->fps : native * faster,
                                .format = s->format, .quality = s->quality,
                                .if_exists = s->overwrite ? GEN_REPLACE : GEN_KEEP_BOTH);
 }

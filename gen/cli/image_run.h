@@ -25,7 +25,8 @@ typedef struct image_run {
     int num_input_paths;
     gen_image **inputs; /* read of them: frames, of the size of the result */
     int num_inputs;
-    int input;                   /* pictures are changed one by one: which of the paths is next */
+    const gen_image **source; /* what the model is given of them: some again with --interpolate */
+    int input;                /* pictures are changed one by one: which of the paths is next */
     uint64_t pictures_per_input; /* of num_pictures; 0: there are no inputs, or all are one clip */
     char sha256[65];             /* "" when unknown */
     bool is_hashed;

@@ -64,6 +64,8 @@ static const cli_option options[] = {
      "clips: number of frames, 4k+1; 1 is a picture", 1, 4097},
     {"fps", 0, CLI_REAL, FIELD(fps), CLI_FOR_MAKING, false, "X",
      "clips: frames per second; default: the model's", 0.1, 1000},
+    {"interpolate", 0, CLI_INT, FIELD(interpolate), CLI_FOR_EDIT, false, "N",
+     "clips, models made for it: N times the frames", 1, 16},
     {"width", 'W', CLI_INT, FIELD(width), CLI_FOR_MAKING | CLI_FOR_PLOT | CLI_FOR_BENCH, true, "N",
      "width in pixels", 1, 65536},
     {"height", 'H', CLI_INT, FIELD(height), CLI_FOR_MAKING | CLI_FOR_PLOT | CLI_FOR_BENCH, true,

@@ -205,6 +205,34 @@ static void edits(void **state)
                    "gen: frames: 6 is not 1 more than a multiple of 4\n");
 }
 
+/* Frames between frames: the first is shown once, the others so many times. */
+static void interpolates(void **state)
+{
+    (void)state;
+    make_model("vibt", 4, "");
+    program_expect(0, "-m vibt " SMALL "--frames 5 -o in/{frame}.png cat");
+    program_expect(0, "edit -m vibt --steps 1 --seed 1 -q -i in/1.png -o two/1.png");
+    program_expect(0, "edit -m vibt --steps 1 --seed 1 -q -i in/5.png -o two/2.png");
+    for (int i = 1; i <= 5; i++) {
+        char command[200];
+        snprintf(command, sizeof command,
+                 "edit -m vibt --steps 1 --seed 1 -q -i in/%d.png -o five/%d.png", i == 1 ? 1 : 5,
+                 i);
+        program_expect(0, command);
+    }
+    program_expect(0, "edit -m vibt --steps 2 --seed 1 -q -i five -o a/{frame}.png");
+    program_expect(0, "edit -m vibt --steps 2 --seed 1 -q -i two --interpolate 4 -o b/{frame}.png");
+    assert_string_equal(program_files("b"), "1.png 2.png 3.png 4.png 5.png ");
+    for (int i = 1; i <= 5; i++) {
+        char a[20], b[20];
+        snprintf(a, sizeof a, "a/%d.png", i);
+        snprintf(b, sizeof b, "b/%d.png", i);
+        assert_true(same(a, b));
+    }
+    expect_refusal("edit -i in/1.png --interpolate 4 winter", 2,
+                   "gen: --interpolate: this model makes single pictures\n");
+}
+
 /* Weights of rCM alone: one to four steps, with the rest of another model. */
 static void few_steps(void **state)
 {
@@ -286,6 +314,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(clips_from_pictures, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(clips_of_what_is_seen, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(edits, program_set_up, program_tear_down),
+        cmocka_unit_test_setup_teardown(interpolates, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(few_steps, program_set_up, program_tear_down),
         cmocka_unit_test_setup_teardown(pictures_of_rwkv, program_set_up, program_tear_down),
     };
