@@ -309,6 +309,10 @@ static gen_status too_large(const gen_estimate *e, const gen_generate_params *p,
     gen_fail(err, GEN_ERROR_MEMORY,
              "%dx%d%s needs at least %" PRIu64 " MiB, the limit is %" PRIu64 " MiB", p->width,
              p->height, frames, mib, e->mem_limit >> 20);
+    const uint64_t free_mib = gen_available_memory() >> 20;
+    if (mib > free_mib)
+        return gen_hint(err, "choose a smaller size: this machine has %" PRIu64 " MiB free",
+                        free_mib);
     return gen_hint(err, "choose a smaller size, or allow more: --mem-limit %" PRIu64 "M", mib);
 }
 
