@@ -478,9 +478,9 @@ typedef struct gen_estimate_phase {
     const char *name;    /* "encode", "denoise", "decode" */
     uint64_t peak_bytes; /* weights, activations and scratch at the same time */
     uint64_t weight_bytes, transformed_bytes, activation_bytes, scratch_bytes;
-    double flops;   /* of the whole phase */
-    double seconds; /* a guess from a short measurement of this machine; 0: none */
-    int num_tiles;  /* strips the decoder works in; 1: none */
+    double flops;            /* of the whole phase */
+    double seconds;          /* a guess from a short measurement of this machine; 0: none */
+    int num_tiles;           /* strips the decoder works in; 1: none */
     uint64_t streamed_bytes; /* of weights that come anew in every run, for want of memory */
 } gen_estimate_phase;
 
