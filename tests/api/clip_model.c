@@ -7,30 +7,14 @@
 #include "tests/api/program.h"
 #include "tests/tools/random_tokens.h"
 
-static void write_text(const char *name, const char *text)
-{
-    FILE *f = fopen(program_path(name), "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static void shell(const char *format, const char *a, const char *b)
-{
-    char line[16384];
-    snprintf(line, sizeof line, format, a, b);
-    if (system(line) != 0)
-        fail_msg("%s", line);
-}
-
 void clip_model_make(const char *name, int in, const char *settings, const char *encoders)
 {
     char path[4096], index[1024], file[256];
     snprintf(path, sizeof path, "%s", program_path(name));
     mkdir(path, 0777);
-    shell("cp -r %s/text_encoder %s/", encoders, path);
-    shell("cp -r %s/tokenizer %s/", encoders, path);
-    shell("cp -r %s %s/vae", GEN_TEST_SOURCE_DIR "/golden/fixtures/vae_wan", path);
+    program_shell("cp -r %s/text_encoder %s/", encoders, path);
+    program_shell("cp -r %s/tokenizer %s/", encoders, path);
+    program_shell("cp -r %s %s/vae", GEN_TEST_SOURCE_DIR "/golden/fixtures/vae_wan", path);
     snprintf(index, sizeof index,
              "{\"_class_name\": \"WanPipeline\", %s"
              " \"transformer\": [\"diffusers\", \"WanTransformer3DModel\"],"
@@ -39,7 +23,7 @@ void clip_model_make(const char *name, int in, const char *settings, const char 
              " \"tokenizer\": [\"transformers\", \"CLIPTokenizer\"]}",
              settings);
     snprintf(file, sizeof file, "%s/model_index.json", name);
-    write_text(file, index);
+    program_write(file, index);
     random_wan(&(random_wan_size){.heads = 2,
                                   .head_dim = 12,
                                   .layers = 2,

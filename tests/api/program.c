@@ -143,3 +143,19 @@ void program_expect(int expected, const char *line)
         fail_msg("gen %s: exit %d, expected %d\n%s%s", line, code, expected, program_out,
                  program_errors);
 }
+
+void program_write(const char *name, const char *text)
+{
+    FILE *f = fopen(program_path(name), "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+void program_shell(const char *format, const char *a, const char *b)
+{
+    char line[16384];
+    snprintf(line, sizeof line, format, a, b);
+    if (system(line) != 0)
+        fail_msg("%s", line);
+}

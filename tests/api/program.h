@@ -26,6 +26,12 @@ const char *program_path(const char *name);
 /* The visible files of a folder in it, sorted, with a space behind each. */
 const char *program_files(const char *sub);
 
+/* Writes a text file into the folder; fails the test where it cannot. */
+void program_write(const char *name, const char *text);
+
+/* Runs a command of the shell, printf'd from two words; fails the test when it fails. */
+void program_shell(const char *format, const char *a, const char *b);
+
 /* Starts the program.  The line is split at spaces, '...' keeps a word together, and MODEL is the
  * tiny model.  `variable` ("NAME=value", several with line ends between them) and the file for
  * stdout may be NULL. */

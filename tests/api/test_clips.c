@@ -15,22 +15,6 @@ static char model_path[4096];
 
 /* ---- models --------------------------------------------------------------------------------- */
 
-static void write_text(const char *name, const char *text)
-{
-    FILE *f = fopen(program_path(name), "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
-static void shell(const char *format, const char *a, const char *b)
-{
-    char line[16384];
-    snprintf(line, sizeof line, format, a, b);
-    if (system(line) != 0)
-        fail_msg("%s", line);
-}
-
 static void make_model(const char *name, int in, const char *settings)
 {
     clip_model_make(name, in, settings, model_path);
@@ -174,7 +158,7 @@ static void clips_of_what_is_seen(void **state)
     expect_refusal("-m wide " SMALL "-i start.png dog", 4,
                    "gen: wide/image_encoder: the image encoder gives 24 channels, the network "
                    "expects 16\n");
-    shell("rm -r %s/image_encoder%s", program_path("b"), "");
+    program_shell("rm -r %s/image_encoder%s", program_path("b"), "");
     expect_refusal("-m b " SMALL "-i start.png dog", 4, "gen: b: model_index.json names ");
     expect_refusal("-m b/transformer --base t2v " SMALL "-i start.png dog", 4,
                    "gen: b/transformer is ");
@@ -249,8 +233,8 @@ static void few_steps(void **state)
                                   .freq = 32,
                                   .is_rcm = 1});
     assert_int_equal(random_write(program_path("rcm"), 1), 0);
-    shell("cd %s && mv rcm/diffusion_pytorch_model.safetensors rcm.safetensors%s", program_path(""),
-          "");
+    program_shell("cd %s && mv rcm/diffusion_pytorch_model.safetensors rcm.safetensors%s",
+                  program_path(""), "");
     expect_refusal("-m rcm.safetensors cat", 4,
                    "gen: rcm.safetensors is a WanTransformer3DModel (42 tensors), it has no vae\n");
     EXPECT_CONTAINS(program_errors, "--base");
@@ -277,10 +261,10 @@ static void make_rwkv(const char *name, int num_classes)
     char path[4096], file[256];
     snprintf(path, sizeof path, "%s", program_path(name));
     mkdir(path, 0777);
-    shell("cp -r %s %s/vae", GEN_TEST_SOURCE_DIR "/golden/fixtures/vae_kl", path);
+    program_shell("cp -r %s %s/vae", GEN_TEST_SOURCE_DIR "/golden/fixtures/vae_kl", path);
     snprintf(file, sizeof file, "%s/model_index.json", name);
-    write_text(file, "{\"transformer\": [\"gen\", \"DiffRWKVModel\"],"
-                     " \"vae\": [\"diffusers\", \"AutoencoderKL\"]}");
+    program_write(file, "{\"transformer\": [\"gen\", \"DiffRWKVModel\"],"
+                        " \"vae\": [\"diffusers\", \"AutoencoderKL\"]}");
     random_rwkv(&(random_rwkv_size){
         .width = 16, .depth = 3, .channels = 4, .side = 8, .num_classes = num_classes});
     snprintf(file, sizeof file, "%s/transformer", name);

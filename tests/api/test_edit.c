@@ -13,14 +13,6 @@
 static gen_error err;
 static char model_path[4096];
 
-static void write_text(const char *name, const char *text)
-{
-    FILE *f = fopen(program_path(name), "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 /* A picture of `channels` 1 or 3 with shapes that depend on `kind`. */
 static void write_picture(const char *name, int width, int height, int channels, int kind)
 {
@@ -46,12 +38,13 @@ static void make_bridge(void)
     mkdir(program_path("tiny/scheduler"), 0777);
     snprintf(from, sizeof from, "%s", GEN_TEST_SOURCE_DIR "/golden/fixtures/unet_pix2pix8");
     assert_int_equal(symlink(from, program_path("tiny/unet")), 0);
-    write_text("tiny/scheduler/scheduler_config.json",
-               "{\"_class_name\": \"ViBTScheduler\", \"noise_scale\": 0.5}");
-    write_text("tiny/model_index.json",
-               "{\"unet\": [\"diffusers\", \"UNet2DConditionModel\"], \"vae\": \"../base/vae\","
-               " \"scheduler\": [\"gen\", \"ViBTScheduler\"], \"tokenizer\": \"../base/tokenizer\","
-               " \"text_encoder\": \"../base/text_encoder\"}");
+    program_write("tiny/scheduler/scheduler_config.json",
+                  "{\"_class_name\": \"ViBTScheduler\", \"noise_scale\": 0.5}");
+    program_write(
+        "tiny/model_index.json",
+        "{\"unet\": [\"diffusers\", \"UNet2DConditionModel\"], \"vae\": \"../base/vae\","
+        " \"scheduler\": [\"gen\", \"ViBTScheduler\"], \"tokenizer\": \"../base/tokenizer\","
+        " \"text_encoder\": \"../base/text_encoder\"}");
 }
 
 static gen_image *load(const char *name)
@@ -130,9 +123,9 @@ static void refusals(void **state)
     (void)state;
     make_bridge();
     write_picture("a.ppm", 32, 32, 3, 0);
-    write_text("b.png", "this is no picture");
+    program_write("b.png", "this is no picture");
     mkdir(program_path("none"), 0777);
-    write_text("none/notes.txt", "no pictures here");
+    program_write("none/notes.txt", "no pictures here");
     expect_refusal("edit -i a.ppm", 2, "gen: no prompt: what is to change?\n  hint: gen edit -i ");
     expect_refusal("edit -m tiny cat", 2, "gen: nothing to change\n");
     expect_refusal("edit -m tiny -i missing.png cat", 3, "gen: missing.png: ");
@@ -187,11 +180,11 @@ static void damaged_pictures_in_a_folder(void **state)
     (void)state;
     make_bridge();
     mkdir(program_path("in"), 0777);
-    write_text("in/a.png", "no picture");
+    program_write("in/a.png", "no picture");
     write_picture("in/b.ppm", 32, 32, 3, 0);
-    write_text("in/c.png", "no picture");
+    program_write("in/c.png", "no picture");
     write_picture("in/d.ppm", 32, 32, 3, 0);
-    write_text("in/e.png", "no picture");
+    program_write("in/e.png", "no picture");
     program_expect(6, "edit -m tiny --steps 2 -y --progress none -i in -o out/{stem}.png cat");
     assert_string_equal(program_files("out"), "b.png d.png ");
     EXPECT_CONTAINS(program_errors, "in/a.png: ");

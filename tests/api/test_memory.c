@@ -13,14 +13,6 @@
 static gen_error err;
 static char fixtures[4096];
 
-static void write_text(const char *name, const char *text)
-{
-    FILE *f = fopen(program_path(name), "w");
-    assert_non_null(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void copy(const char *fixture, const char *to)
 {
     char line[16384];
@@ -81,8 +73,8 @@ static void make_dit(void)
 {
     mkdir(program_path("dit"), 0777);
     copy("vae_kl", "dit/vae");
-    write_text("dit/model_index.json", "{\"transformer\": [\"gen\", \"DiT\"],"
-                                       " \"vae\": [\"diffusers\", \"AutoencoderKL\"]}");
+    program_write("dit/model_index.json", "{\"transformer\": [\"gen\", \"DiT\"],"
+                                          " \"vae\": [\"diffusers\", \"AutoencoderKL\"]}");
     random_dit(
         &(random_dit_size){.width = 512, .heads = 8, .depth = 14, .side = 16, .num_classes = 10});
     assert_int_equal(random_write(program_path("dit/transformer"), 1), 0);
@@ -167,11 +159,11 @@ static void encoder_leaves_before_the_network(void **state)
     mkdir(program_path("wan"), 0777);
     copy("vae_wan", "wan/vae");
     copy("spm_t5", "wan/tokenizer");
-    write_text("wan/model_index.json",
-               "{\"transformer\": [\"diffusers\", \"WanTransformer3DModel\"],"
-               " \"vae\": [\"diffusers\", \"AutoencoderKLWan\"],"
-               " \"text_encoder\": [\"transformers\", \"T5EncoderModel\"],"
-               " \"tokenizer\": [\"transformers\", \"T5Tokenizer\"]}");
+    program_write("wan/model_index.json",
+                  "{\"transformer\": [\"diffusers\", \"WanTransformer3DModel\"],"
+                  " \"vae\": [\"diffusers\", \"AutoencoderKLWan\"],"
+                  " \"text_encoder\": [\"transformers\", \"T5EncoderModel\"],"
+                  " \"tokenizer\": [\"transformers\", \"T5Tokenizer\"]}");
     random_t5(&(random_t5_size){
         .vocabulary = 32128, .width = 512, .heads = 8, .head_dim = 64, .ffn = 2048, .layers = 5});
     assert_int_equal(random_write(program_path("wan/text_encoder"), 1), 0);
