@@ -66,17 +66,19 @@ static void describe(gen_device *out, const gen_vulkan_device *d)
     if (d->refused[0])
         return;
     add_word(out->used, sizeof out->used, "timeline semaphores", 0);
+    if (d->has_lanes)
+        add_word(out->used, sizeof out->used, "subgroups of %u", d->subgroup_size);
     if (d->has_matrices && has_matrix_shaders())
         add_word(out->used, sizeof out->used, "cooperative matrices", 0);
     else if (d->has_matrices)
         add_word(out->unused, sizeof out->unused, "cooperative matrices", 0);
     if (d->has_16bit_storage)
-        add_word(out->unused, sizeof out->unused, "16-bit storage", 0);
+        add_word(out->used, sizeof out->used, "16-bit storage (--precision f16)", 0);
     if (d->has_8bit_storage)
         add_word(out->unused, sizeof out->unused, "8-bit storage", 0);
     if (d->has_float16)
         add_word(out->unused, sizeof out->unused, "16-bit arithmetic", 0);
-    if (d->subgroup_size > 1)
+    if (d->subgroup_size > 1 && !d->has_lanes)
         add_word(out->unused, sizeof out->unused, "subgroups of %u", d->subgroup_size);
 }
 

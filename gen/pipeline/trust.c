@@ -44,6 +44,10 @@ static void read_line(gen_verdict *v, char *line)
         v->half = state_of(value);
     } else if (strcmp(line, "matrices") == 0) {
         v->matrices = state_of(value);
+    } else if (strcmp(line, "lanes") == 0) {
+        v->lanes = state_of(value);
+    } else if (strcmp(line, "lanes_sentence") == 0) {
+        snprintf(v->lanes_sentence, sizeof v->lanes_sentence, "%s", value);
     } else if (strcmp(line, "half_sentence") == 0) {
         snprintf(v->half_sentence, sizeof v->half_sentence, "%s", value);
     } else if (strcmp(line, "date") == 0) {
@@ -90,10 +94,11 @@ bool gen_verdict_write(const gen_verdict *v, const char *folder, const char *key
     char *text = gen_asprintf(
         "gen-verdict 1\nstate %s\ndate %s\nsentence %s\nmissing %s\nflops %.4g\nbytes %.4g\n"
         "cpu_flops %.4g\nattempts %d\nlosses %d\nprocess %ld\nhalf %s\n"
-        "matrices %s\nhalf_sentence %s\nend\n",
+        "matrices %s\nhalf_sentence %s\nlanes %s\nlanes_sentence %s\nend\n",
         state_names[v->state], v->date, v->sentence, v->missing, v->flops_per_second,
         v->bytes_per_second, v->cpu_flops_per_second, v->attempts, v->losses, v->process,
-        state_names[v->half], state_names[v->matrices], v->half_sentence);
+        state_names[v->half], state_names[v->matrices], v->half_sentence, state_names[v->lanes],
+        v->lanes_sentence);
     const bool is_done = path && text && gen_cache_write(path, text, strlen(text));
     gen_free(path);
     gen_free(text);
@@ -138,7 +143,7 @@ static gen_status measure(gen_verdict *v, gen_backend *backend, gen_error *err)
 }
 
 /* An error of the device is a verdict; only a lack of memory is none. */
-static gen_status check(gen_verdict *v, gen_backend *backend, gen_error *err)
+static gen_status check_as_it_is(gen_verdict *v, gen_backend *backend, gen_error *err)
 {
     const gen_cpu_options exact = {.num_threads = 1, .gemm = GEN_GEMM_OWN, .conv = GEN_CONV_EXACT};
     gen_check_report report;
@@ -158,6 +163,29 @@ static gen_status check(gen_verdict *v, gen_backend *backend, gen_error *err)
         v->state = GEN_VERDICT_FAILED;
         snprintf(v->sentence, sizeof v->sentence, "%.250s", problem.message);
     }
+    return GEN_OK;
+}
+
+/* A device that failed with sums between lanes may pass without. */
+static gen_status check_without_lanes(gen_verdict *v, gen_backend *backend, gen_error *err)
+{
+    gen_verdict plain = {0};
+    gen_vulkan_use_lanes(backend, false);
+    GEN_TRY(check_as_it_is(&plain, backend, err));
+    if (plain.state == GEN_VERDICT_PASSED) {
+        plain.lanes = GEN_VERDICT_FAILED;
+        snprintf(plain.lanes_sentence, sizeof plain.lanes_sentence, "%.150s", v->sentence);
+    }
+    memcpy(plain.date, v->date, sizeof plain.date);
+    *v = plain;
+    return GEN_OK;
+}
+
+static gen_status check(gen_verdict *v, gen_backend *backend, gen_error *err)
+{
+    GEN_TRY(check_as_it_is(v, backend, err));
+    if (v->state == GEN_VERDICT_FAILED && gen_vulkan_uses_lanes(backend))
+        return check_without_lanes(v, backend, err);
     return GEN_OK;
 }
 
@@ -182,7 +210,13 @@ static gen_status check_marked(gen_verdict *v, gen_backend *backend, const char 
     gen_verdict_write(&marker, r->folder, key);
     *v = (gen_verdict){0};
     set_date(v);
-    const gen_status status = check(v, backend, err);
+    gen_status status;
+    if (marker.attempts > 1) { /* perhaps it was the lanes that took the last process down */
+        snprintf(v->sentence, sizeof v->sentence, "the program did not survive the check");
+        status = check_without_lanes(v, backend, err);
+    } else {
+        status = check(v, backend, err);
+    }
     if (status) { /* nothing was found out */
         marker.attempts--;
         marker.state = GEN_VERDICT_NONE;
@@ -331,6 +365,11 @@ static gen_status look(gen_verdict *v, gen_backend *backend, const gen_trust_req
         GEN_TRY(check_marked(v, backend, key, r, err));
     if (v->state == GEN_VERDICT_FAILED)
         return refuse(d, v, err);
+    if (v->lanes == GEN_VERDICT_FAILED) {
+        gen_vulkan_use_lanes(backend, false);
+        gen_log(r->context, GEN_LOG_NOTE, "%s: its subgroups are not used: %s", d->name,
+                v->lanes_sentence);
+    }
     return look_at_half(v, backend, key, r, err);
 }
 
@@ -437,6 +476,8 @@ gen_status gen_trust_record(gen_backend *backend, const gen_check_report *report
     judge(&v, report);
     if (v.state == GEN_VERDICT_PASSED)
         GEN_TRY(measure(&v, backend, err));
+    else if (gen_vulkan_uses_lanes(backend))
+        GEN_TRY(check_without_lanes(&v, backend, err));
     gen_vulkan_key(gen_vulkan_device_of(backend), key);
     gen_verdict_write(&v, folder, key);
     return GEN_OK;

@@ -28,6 +28,9 @@ typedef struct gen_verdict {
     /* With activations in f16, looked at when they are first asked for. */
     gen_verdict_state half, matrices;
     char half_sentence[160]; /* why one of them failed */
+    /* FAILED: the device passed, but only without sums between lanes. */
+    gen_verdict_state lanes;
+    char lanes_sentence[160]; /* why */
 } gen_verdict;
 
 /* A damaged file is no verdict. */

@@ -130,6 +130,7 @@ gen_status gen_vk_open_device(gen_vulkan *vk, gen_error *err)
     read_limits(vk);
     GEN_TRY(check_storage(vk, err));
     GEN_TRY(gen_vk_find_matrices(vk, err));
+    gen_vulkan_use_lanes(&vk->base, !vk->options.no_lanes);
     GEN_TRY(create_device(vk, err));
     GEN_TRY(create_commands(vk, err));
     return gen_vk_make_layouts(vk, err);

@@ -3,6 +3,12 @@
  * Group norm is three dispatches: statistics of blocks of positions, merged in order, applied. */
 #include "gen/vulkan/compile.h"
 
+/* A dispatch of a shader that sums over its workgroups, in the form the device can do. */
+static gen_vk_dispatch *new_reduction(gen_vk_compiler *c, const char *shader, const char *lanes)
+{
+    return gen_vk_dispatch_new(c, c->vk->uses_lanes ? lanes : shader);
+}
+
 static uint32_t bind_optional(gen_vk_compiler *c, gen_vk_dispatch *d, const gen_node *n, int i)
 {
     if (n->num_inputs > i)
@@ -71,7 +77,7 @@ static void encode_stats(gen_vk_compiler *c, const gen_node *n, const group_norm
     const int64_t start = first_block * s->block_rows;
     const int64_t end = gen_vk_min(start + blocks * s->block_rows, s->positions);
     const int64_t rows = (samples - 1) * s->positions + end - start;
-    gen_vk_dispatch *d = gen_vk_dispatch_new(c, "group_norm_stats");
+    gen_vk_dispatch *d = new_reduction(c, "group_norm_stats", "group_norm_stats_lanes");
     p.x0 = gen_vk_bind_rows(c, d, x, first_sample * s->positions + start, rows, GEN_VK_READ);
     gen_vk_bind_scratch(c, d, stats, stats_size(s), GEN_VK_WRITE);
     gen_vk_push(d, &p, sizeof p);
@@ -180,7 +186,7 @@ static void encode_row_norm(gen_vk_compiler *c, const gen_node *n)
                              .ld_x = (uint32_t)x->ld,
                              .ld_y = (uint32_t)y->ld,
                              .eps = n->p.norm.eps};
-        gen_vk_dispatch *d = gen_vk_dispatch_new(c, "row_norm");
+        gen_vk_dispatch *d = new_reduction(c, "row_norm", "row_norm_lanes");
         gen_vk_constant(d, n->op == GEN_OP_RMS_NORM);
         gen_vk_constant(d, n->num_inputs > 1);
         gen_vk_constant(d, n->num_inputs > 2);

@@ -67,6 +67,17 @@ static const gen_vk_shader *find_shader(const char *name)
     return NULL;
 }
 
+bool gen_vulkan_uses_lanes(const gen_backend *backend)
+{
+    return ((const gen_vulkan *)backend)->uses_lanes;
+}
+
+void gen_vulkan_use_lanes(gen_backend *backend, bool wanted)
+{
+    gen_vulkan *vk = (gen_vulkan *)backend;
+    vk->uses_lanes = wanted && vk->info->has_lanes;
+}
+
 const char *gen_vulkan_shader_at(int i)
 {
     for (int k = 0; k <= i; k++)

@@ -25,6 +25,7 @@ typedef struct gen_vulkan_options {
     bool validate;      /* with the validation layer: its first message fails compile or run; also
                            when GEN_VULKAN_VALIDATE is 1 in the environment */
     bool no_matrices;   /* leaves matrix units alone */
+    bool no_lanes;      /* sums go through shared memory alone, not between lanes of subgroups */
     void (*message)(void *user, const char *text); /* each message of the layer, may be NULL */
     void *message_user;
     const char *cache_dir; /* folder for compiled shaders, made when missing; NULL: none */
@@ -59,6 +60,7 @@ typedef struct gen_vulkan_device {
     uint64_t max_binding;
     /* What it could do; gen needs none of them. */
     bool has_16bit_storage, has_8bit_storage, has_float16, has_matrices;
+    bool has_lanes; /* lanes of a subgroup can exchange numbers */
     unsigned subgroup_size;
     char refused[128]; /* why gen cannot use it, or "" */
 } gen_vulkan_device;
@@ -101,6 +103,9 @@ gen_status gen_vulkan_open(gen_backend **out, const gen_vulkan_options *options,
  * from now on use them, where there are any, or do without. */
 bool gen_vulkan_uses_matrices(const gen_backend *backend);
 void gen_vulkan_use_matrices(gen_backend *backend, bool wanted);
+/* The same for sums between the lanes of subgroups. */
+bool gen_vulkan_uses_lanes(const gen_backend *backend);
+void gen_vulkan_use_lanes(gen_backend *backend, bool wanted);
 
 /* "llvmpipe (LLVM 15.0.6, 256 bits), Mesa 22.3.6" into buf; returns buf. */
 const char *gen_vulkan_describe(const gen_backend *backend, char *buf, size_t size);

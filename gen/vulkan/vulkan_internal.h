@@ -156,6 +156,7 @@ typedef struct gen_vulkan {
     uint64_t max_buffer; /* bytes of one allocation */
     uint32_t binding_alignment;
     gen_vk_matrix offered, matrix; /* of the device; in use */
+    bool uses_lanes;
     VkCommandPool command_pool;
     VkSemaphore timeline;
     uint64_t submitted; /* value of the timeline after all submitted work */

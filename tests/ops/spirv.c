@@ -36,6 +36,8 @@ enum {
     MODE_LOCAL_SIZE = 17,
     CAPABILITY_MATRIX = 0,
     CAPABILITY_SHADER = 1,
+    CAPABILITY_SUBGROUPS = 61,
+    CAPABILITY_EXCHANGE = 66,
     CAPABILITY_16BIT_STORAGE = 4433,
     MAX_OPERANDS = 64
 };
@@ -216,6 +218,8 @@ static void read_instruction(reader *r, const uint32_t *w, uint32_t count)
     const uint32_t op = w[0] & 0xffff;
     if (op == OP_CAPABILITY && w[1] == CAPABILITY_16BIT_STORAGE)
         r->out->needs_16bit_storage = true;
+    else if (op == OP_CAPABILITY && (w[1] == CAPABILITY_SUBGROUPS || w[1] == CAPABILITY_EXCHANGE))
+        r->out->needs_lanes = true;
     else if (op == OP_CAPABILITY && w[1] != CAPABILITY_SHADER && w[1] != CAPABILITY_MATRIX)
         r->out->needs_features = true;
     else if (op == OP_EXECUTION_MODE && w[2] == MODE_LOCAL_SIZE && count == 6)

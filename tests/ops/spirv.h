@@ -12,6 +12,7 @@ typedef struct spirv_needs {
     uint32_t push_bytes;
     uint32_t num_buffers, highest_binding;
     bool needs_16bit_storage;
+    bool needs_lanes;    /* that exchange numbers within a subgroup */
     bool needs_features; /* other capabilities beyond those of every device */
 } spirv_needs;
 

@@ -3,7 +3,7 @@
  * fails the plan it comes from.
  *
  * One device serves all cases; "two threads" are one dispatch for each submission, with uploads
- * through staging memory: slices must not change a bit. */
+ * through staging memory and without exchange between lanes: none of it may change a bit. */
 #include <stdlib.h>
 
 #include "gen/vulkan/vulkan_internal.h"
@@ -32,6 +32,7 @@ static gen_status open_with(gen_backend **out, const ops_config *config, size_t 
                                             .max_block = max_block,
                                             .max_slice_nodes = is_sliced,
                                             .always_stages = is_sliced,
+                                            .no_lanes = is_sliced,
                                             .use_f16 = use_f16};
         GEN_TRY(gen_vulkan_open(&opened[is_sliced], &options, err));
         if (!opened[!is_sliced] && atexit(close_all) != 0)

@@ -63,6 +63,8 @@ static void modules_keep_to_the_limits(void **state)
                 fail_msg("%s.comp: %s", s->name, spirv_excess(&needs));
             /* A device without the feature takes the form for f32, which must not need it. */
             assert_int_equal(needs.needs_16bit_storage, is_half);
+            if (!gen_vk_is_matrix_shader(s->name))
+                assert_int_equal(needs.needs_lanes, strstr(s->name, "_lanes") != NULL);
         }
     }
 }

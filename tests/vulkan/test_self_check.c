@@ -4,7 +4,9 @@
 #include "gen/pipeline/self_check.h"
 #include "tests/test.h"
 #ifdef GEN_HAVE_VULKAN
-#include "gen/vulkan/vulkan.h"
+#include "gen/pipeline/trust.h"
+#include "gen/vulkan/vulkan_internal.h"
+#include "tests/temp_dir.h"
 #endif
 
 static gen_error err;
@@ -146,9 +148,99 @@ static void the_device_passes(void **state)
     cpu->fns->close(cpu);
 }
 
+/* ---- lanes ---------------------------------------------------------------------------------- */
+
+static PFN_vkCreateShaderModule create_module;
+static const gen_vk_shader *bad_shader; /* its modules are spoiled */
+static bool is_refused;                 /* they are not made at all */
+
+/* The same module, with numbers taken from the wrong lanes. */
+static uint32_t *spoiled(const uint32_t *code, size_t size)
+{
+    enum { SHUFFLE = 345, SHUFFLE_DOWN = 348 };
+    uint32_t *copy = test_malloc(size);
+    memcpy(copy, code, size);
+    for (size_t at = 5; at < size / 4; at += copy[at] >> 16)
+        if ((copy[at] & 0xffff) == SHUFFLE_DOWN)
+            copy[at] -= SHUFFLE_DOWN - SHUFFLE;
+    return copy;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_spoiled(VkDevice on,
+                                                     const VkShaderModuleCreateInfo *info,
+                                                     const VkAllocationCallbacks *a,
+                                                     VkShaderModule *out)
+{
+    if (info->pCode != bad_shader->code)
+        return create_module(on, info, a, out);
+    if (is_refused)
+        return VK_ERROR_INITIALIZATION_FAILED;
+    VkShaderModuleCreateInfo other = *info;
+    uint32_t *code = spoiled(info->pCode, info->codeSize);
+    other.pCode = code;
+    const VkResult result = create_module(on, &other, a, out);
+    test_free(code);
+    return result;
+}
+
+static void spoil(gen_vk_api *api, void *user)
+{
+    (void)user;
+    if (!api->CreateShaderModule || api->CreateShaderModule == create_spoiled)
+        return;
+    create_module = api->CreateShaderModule;
+    api->CreateShaderModule = create_spoiled;
+}
+
+static const gen_vk_shader *shader_of(const char *name)
+{
+    const gen_vk_shader *s = gen_vk_shaders;
+    while (s->name && strcmp(s->name, name) != 0)
+        s++;
+    assert_non_null(s->name);
+    return s;
+}
+
+/* A driver whose lanes exchange wrongly, or not at all, is used without them. */
+static void lanes_are_left_where_they_fail(void **state)
+{
+    static const char *const shaders[] = {"row_norm_lanes", "group_norm_stats_lanes",
+                                          "row_norm_lanes"};
+    static const char *const reasons[] = {"layer_norm", "group_norm", "row_norm_lanes"};
+    const gen_context context = {0};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        temp_dir dir;
+        assert_int_equal(temp_dir_make(&dir), 0);
+        gen_trust_request r = {
+            .context = &context, .folder = dir.path, .options = {.device = device, .wrap = spoil}};
+        bad_shader = shader_of(shaders[i]);
+        is_refused = i == 2;
+        for (int turn = 0; turn < 2; turn++) { /* by the check, then by its verdict */
+            gen_backend *backend;
+            gen_verdict v;
+            EXPECT_OK(gen_trust_open(&backend, &v, &r, &err));
+            assert_false(gen_vulkan_uses_lanes(backend));
+            assert_int_equal(v.lanes, GEN_VERDICT_FAILED);
+            EXPECT_CONTAINS(v.lanes_sentence, reasons[i]);
+            backend->fns->close(backend);
+        }
+        r.options.wrap = NULL;
+        r.checks_anew = true;
+        gen_backend *backend;
+        gen_verdict v;
+        EXPECT_OK(gen_trust_open(&backend, &v, &r, &err));
+        assert_true(gen_vulkan_uses_lanes(backend));
+        assert_int_equal(v.lanes, GEN_VERDICT_NONE);
+        backend->fns->close(backend);
+        temp_dir_remove(&dir);
+    }
+}
+
 static int check_device(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_device_passes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_device_passes),
+                                       cmocka_unit_test(lanes_are_left_where_they_fail)};
     gen_backend *backend;
     const gen_vulkan_options options = {.device = device, .validate = true};
     const gen_status status = gen_vulkan_open(&backend, &options, &err);
