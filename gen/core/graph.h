@@ -1,7 +1,7 @@
 /* graph.h - tensors and the recorded graph.
  *
  * A backbone calls the functions of nn.h; each appends a node here.  Nothing is computed until a
- * plan (plan.h) is made of the graph and run by a backend (backend.h).
+ * plan (plan.h) is made of the graph and run by a backend (backend.h).  The ops stand in ops.h.
  *
  * Activations are channels-last and f32 unless a plan says otherwise: [N,H,W,C] or [N,T,C], dense
  * but for the row stride `ld`, the distance in elements from one innermost row to the next, which
@@ -15,6 +15,7 @@
 
 #include "gen/core/alloc.h"
 #include "gen/core/dtype.h"
+#include "gen/core/ops.h"
 #include "gen/core/weights.h"
 
 typedef struct gen_graph gen_graph;
@@ -58,28 +59,6 @@ struct gen_tensor {
     size_t arena_offset; /* set by the plan, in bytes, for owners of memory */
     size_t arena_size;
 };
-
-typedef enum gen_op {
-    GEN_OP_LINEAR,     /* y = x W^T + b.  in: x, W, [b] */
-    GEN_OP_CONV2D,     /* in: x [N,H,W,Ci], W [Co,Ci,kh,kw], [b] */
-    GEN_OP_GROUP_NORM, /* in: x [N,...,C], [weight, bias] */
-    GEN_OP_LAYER_NORM, /* in: x [...,C], [weight, bias] */
-    GEN_OP_RMS_NORM,   /* in: x [...,C], [weight] */
-    GEN_OP_ATTENTION,  /* in: q [N,Tq,H*D], k [N,Tk,H*D], v [N,Tk,H*Dv], [bias] */
-    GEN_OP_UNARY,      /* y = act(x) */
-    GEN_OP_BINARY,     /* add, sub, mul; the second input broadcasts */
-    GEN_OP_AFFINE,     /* y = a x + b, a and b constants */
-    GEN_OP_GLU,        /* y = x[:n] * act(x[n:]) over the last dimension */
-    GEN_OP_CONCAT,     /* along `axis` */
-    GEN_OP_UPSAMPLE,   /* nearest, to out_h x out_w: source index floor(dst * in / out) */
-    GEN_OP_EMBEDDING,  /* rows of a table.  in: ids (I32), table [rows, D] */
-    GEN_OP_PERMUTE,    /* y dims = x dims in the order perm */
-    GEN_OP_COPY,       /* a dense copy of a view */
-    GEN_OP_WINDOW, /* y[..i..] = x[..start+i..] along `axis`, zero outside x; see gen_window() */
-    GEN_OP_ROPE,   /* pairs of channels rotated.  in: x [N,T,H*D], table [T,D]; gen_rope() */
-    GEN_OP_WKV,    /* in: w [C], u [C], k [N,T,C], v [N,T,C]; see gen_wkv() */
-    GEN_NUM_OPS
-} gen_op;
 
 typedef enum gen_act {
     GEN_ACT_NONE,

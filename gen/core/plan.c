@@ -50,18 +50,8 @@ static void extend(lifetimes *l, const gen_tensor *t, int step)
 /* May the op write its output over its i-th input? */
 static bool works_in_place(const gen_node *n, int i)
 {
-    switch (n->op) {
-    case GEN_OP_UNARY:
-    case GEN_OP_AFFINE:
-    case GEN_OP_GROUP_NORM:
-    case GEN_OP_LAYER_NORM:
-    case GEN_OP_RMS_NORM:
-        return i == 0;
-    case GEN_OP_BINARY:
-        return true;
-    default:
-        return false;
-    }
+    const gen_in_place in_place = gen_op_infos[n->op].in_place;
+    return in_place == GEN_IN_PLACE_ANY || (in_place == GEN_IN_PLACE_FIRST && i == 0);
 }
 
 /* An input whose memory the output of `n`, the step-th node, can take over; else NULL. */
@@ -197,8 +187,9 @@ static gen_status collect_steps(gen_plan *plan, gen_error *err)
         if (node->is_fused_away)
             continue;
         if (!plan->backend->fns->supports(plan->backend, node))
-            return gen_fail(err, GEN_ERROR_INTERNAL, "%s: the %s backend has no kernel for this op",
-                            node->name[0] ? node->name : "unnamed op", plan->backend->fns->name);
+            return gen_fail(err, GEN_ERROR_INTERNAL, "%s: the %s backend has no kernel for %s",
+                            node->name[0] ? node->name : "unnamed op", plan->backend->fns->name,
+                            gen_op_infos[node->op].name);
         plan->steps[plan->num_steps++] = node;
         plan->stats.flops += gen_node_flops(node);
         if (node->op == GEN_OP_ATTENTION)

@@ -8,27 +8,6 @@
 
 #include "gen/cpu/openblas.h"
 
-static const gen_cpu_op *const ops[GEN_NUM_OPS] = {
-    [GEN_OP_LINEAR] = &gen_cpu_linear,
-    [GEN_OP_CONV2D] = &gen_cpu_conv2d,
-    [GEN_OP_GROUP_NORM] = &gen_cpu_group_norm,
-    [GEN_OP_LAYER_NORM] = &gen_cpu_layer_norm,
-    [GEN_OP_RMS_NORM] = &gen_cpu_rms_norm,
-    [GEN_OP_ATTENTION] = &gen_cpu_attention,
-    [GEN_OP_UNARY] = &gen_cpu_unary,
-    [GEN_OP_BINARY] = &gen_cpu_binary,
-    [GEN_OP_AFFINE] = &gen_cpu_affine,
-    [GEN_OP_GLU] = &gen_cpu_glu,
-    [GEN_OP_CONCAT] = &gen_cpu_concat,
-    [GEN_OP_UPSAMPLE] = &gen_cpu_upsample,
-    [GEN_OP_EMBEDDING] = &gen_cpu_embedding,
-    [GEN_OP_PERMUTE] = &gen_cpu_permute,
-    [GEN_OP_COPY] = &gen_cpu_copy,
-    [GEN_OP_WINDOW] = &gen_cpu_window,
-    [GEN_OP_ROPE] = &gen_cpu_rope,
-    [GEN_OP_WKV] = &gen_cpu_wkv,
-};
-
 /* What a compiled plan keeps here. */
 typedef struct cpu_plan {
     gen_arena *arena; /* op states */
@@ -111,8 +90,7 @@ static gen_status grow(char **block, size_t *have, size_t size, const char *what
 
 static bool cpu_supports(gen_backend *b, const gen_node *node)
 {
-    const gen_cpu_op *op = ops[node->op];
-    return op && op->supports((const gen_cpu *)b, node);
+    return gen_cpu_ops[node->op]->supports((const gen_cpu *)b, node);
 }
 
 static size_t scratch_of(const gen_cpu *cpu, const gen_cpu_needs *needs)
@@ -143,7 +121,7 @@ static gen_cpu_needs needs_of(const gen_cpu *cpu, const gen_plan *plan, int step
     const gen_node *node = gen_plan_step(plan, step);
     const gen_weight *matrix = streamable(node);
     gen_cpu_needs needs = {0};
-    ops[node->op]->measure(cpu, node, &needs);
+    gen_cpu_ops[node->op]->measure(cpu, node, &needs);
     if (matrix && is_counted(plan, step, matrix))
         needs.weights = needs.transformed = 0;
     for (int k = 0; k < node->num_inputs && !matrix; k++) {
@@ -272,7 +250,7 @@ static gen_status cpu_compile(gen_backend *b, gen_plan *plan, gen_error *err)
     for (int i = 0; i < p->num_steps; i++) {
         gen_cpu_step *s = &p->steps[i];
         s->node = gen_plan_step(plan, i);
-        s->op = ops[s->node->op];
+        s->op = gen_cpu_ops[s->node->op];
         s->needs = needs_of(cpu, plan, i);
         if (s->op->state_size && !(s->state = gen_arena_alloc(p->arena, s->op->state_size)))
             return gen_no_memory(err, "plan", s->op->state_size);

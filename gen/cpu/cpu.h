@@ -3,7 +3,7 @@
  * backend.c drives a plan: for every node one gen_cpu_op measures, prepares and runs.  Kernels that
  * profit from vector units live in kernels/: those files are compiled once per instruction set
  * (generic, AVX2+FMA+F16C, AVX-512) and reached through the table gen_cpu_kernels, chosen at run
- * time.  To add an op: one gen_cpu_op in a file here, one line in backend.c, one test in tests/ops.
+ * time.  How an op is added stands in gen/core/ops.h.
  *
  * Results do not depend on the number of threads: outputs are split between tasks, sums never, and
  * every cut follows from the shape alone. */

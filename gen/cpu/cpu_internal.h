@@ -47,11 +47,10 @@ typedef struct gen_cpu_op {
     void (*run)(gen_cpu *cpu, gen_cpu_step *step);
 } gen_cpu_op;
 
-extern const gen_cpu_op gen_cpu_linear, gen_cpu_conv2d, gen_cpu_attention;
-extern const gen_cpu_op gen_cpu_group_norm, gen_cpu_layer_norm, gen_cpu_rms_norm;
-extern const gen_cpu_op gen_cpu_unary, gen_cpu_binary, gen_cpu_affine, gen_cpu_glu;
-extern const gen_cpu_op gen_cpu_concat, gen_cpu_upsample, gen_cpu_embedding, gen_cpu_permute;
-extern const gen_cpu_op gen_cpu_copy, gen_cpu_window, gen_cpu_rope, gen_cpu_wkv;
+#define ROW(NAME, name, in_place) extern const gen_cpu_op gen_cpu_##name;
+GEN_OP_ROWS(ROW)
+#undef ROW
+extern const gen_cpu_op *const gen_cpu_ops[]; /* by gen_op: ops.c */
 
 /* Memory of a tensor in the running plan: activations in the arena, f32.  For WEIGHT tensors that
  * an op reads element by element (norm weights, biases, parameters) prepare must have asked for the

@@ -4,49 +4,23 @@
  * gets their pipelines; record.c then orders them.  The order of execution follows from the bytes
  * each dispatch says it reads and writes, so an op describes itself truly and needs no barrier.
  *
- * To add an op:
- *   1. shaders/NAME.comp, and NAME in the list of shaders/CMakeLists.txt.  It says formula, work
+ * To add an op (gen/core/ops.h has the whole list):
+ *   1. shaders/NAME.comp, and its line in shaders/CMakeLists.txt.  It says formula, work
  *      split and CPU twin; sums are f32; every access is inside its bound; loops that grow with the
  *      shape are rolled, and their count per invocation (entries included) stays below
  *      GEN_VK_LOOP_LIMIT: gen_vk_check_loops().
- *   2. An encode() in the file named like its CPU twin, ending in a gen_vk_op: a dispatch per
- * window of rows (gen_vk_dispatch_new, gen_vk_constant..., gen_vk_bind..., gen_vk_push,
+ *   2. An encode() in the file named like its CPU twin, ending in a gen_vk_op: a dispatch for each
+ *      window of rows (gen_vk_dispatch_new, gen_vk_constant..., gen_vk_bind..., gen_vk_push,
  *      gen_vk_groups), with a C struct that repeats the shader's push constants.
- *   3. Its row in the table below.
- *   4. Nothing for the test: those of tests/ops run on this backend too (ops-NAME-vulkan).
+ * The tests of tests/ops run on this backend too (ops-NAME-vulkan).
  * A fusion is accepted in supports() when encode() handles node->epilogue. */
 #include "gen/vulkan/compile.h"
 
 #include <string.h>
 
-/* clang-format off */
-static const gen_vk_op *const ops[GEN_NUM_OPS] = {
-    [GEN_OP_LINEAR] = &gen_vk_linear,
-    [GEN_OP_CONV2D] = &gen_vk_conv2d,
-    [GEN_OP_ATTENTION] = &gen_vk_attention,
-    [GEN_OP_GROUP_NORM] = &gen_vk_group_norm,
-    [GEN_OP_LAYER_NORM] = &gen_vk_row_norm,
-    [GEN_OP_RMS_NORM] = &gen_vk_row_norm,
-    [GEN_OP_UNARY] = &gen_vk_map,
-    [GEN_OP_BINARY] = &gen_vk_binary,
-    [GEN_OP_AFFINE] = &gen_vk_map,
-    [GEN_OP_GLU] = &gen_vk_map,
-    [GEN_OP_CONCAT] = &gen_vk_concat,
-    [GEN_OP_UPSAMPLE] = &gen_vk_upsample,
-    [GEN_OP_EMBEDDING] = &gen_vk_embedding,
-    [GEN_OP_PERMUTE] = &gen_vk_permute,
-    [GEN_OP_COPY] = &gen_vk_copy,
-    [GEN_OP_WINDOW] = &gen_vk_window,
-    [GEN_OP_ROPE] = &gen_vk_rope,
-    [GEN_OP_WKV] = &gen_vk_wkv,
-};
-/* clang-format on */
-
 const gen_vk_op *gen_vk_op_of(const gen_node *node)
 {
-    const gen_vk_op *op = ops[node->op];
-    if (!op)
-        return NULL;
+    const gen_vk_op *op = gen_vk_ops[node->op];
     if (op->supports)
         return op->supports(node) ? op : NULL;
     const gen_epilogue *e = &node->epilogue;
@@ -55,7 +29,7 @@ const gen_vk_op *gen_vk_op_of(const gen_node *node)
 
 gen_vk_form gen_vk_form_of(const gen_node *node, int i)
 {
-    const gen_vk_op *op = ops[node->op];
+    const gen_vk_op *op = gen_vk_ops[node->op];
     const gen_vk_form form = op->form ? op->form(node, i) : GEN_VK_ACTIVATION;
     if (form != GEN_VK_ACTIVATION)
         return form;
@@ -328,7 +302,7 @@ gen_status gen_vk_compile(gen_vulkan *vk, gen_plan *plan, gen_vk_plan *out, gen_
         c.node = gen_plan_step(plan, s);
         c.stage = out->stream.stage_of_step ? out->stream.stage_of_step[s] : 0;
         const int first = out->num_dispatches;
-        ops[c.node->op]->encode(&c, c.node);
+        gen_vk_ops[c.node->op]->encode(&c, c.node);
         for (int i = first; i < out->num_dispatches; i++) /* the work of a node in equal parts */
             out->dispatches[i].flops =
                 gen_node_flops(c.node) / (double)(out->num_dispatches - first);
@@ -348,7 +322,7 @@ gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_need
     *needs = (gen_backend_needs){0};
     for (int s = 0; s < gen_plan_num_steps(plan); s++) {
         const gen_node *node = gen_plan_step(plan, s);
-        const gen_vk_op *op = ops[node->op];
+        const gen_vk_op *op = gen_vk_ops[node->op];
         if (op->scratch)
             needs->scratch +=
                 (op->scratch(node) + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;

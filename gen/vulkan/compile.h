@@ -90,7 +90,7 @@ typedef struct gen_vk_compiler {
     gen_vk_dispatch dummy; /* stands in after a failure */
 } gen_vk_compiler;
 
-/* One op: a row of the table in compile.c. */
+/* The driver of an op. */
 typedef struct gen_vk_op {
     bool (*supports)(const gen_node *node);           /* NULL: every node without an epilogue */
     gen_vk_form (*form)(const gen_node *node, int i); /* of the weight at input i; NULL: F32 */
@@ -98,11 +98,12 @@ typedef struct gen_vk_op {
     void (*encode)(gen_vk_compiler *c, const gen_node *node);
 } gen_vk_op;
 
-extern const gen_vk_op gen_vk_linear, gen_vk_conv2d, gen_vk_group_norm, gen_vk_row_norm,
-    gen_vk_attention, gen_vk_map, gen_vk_binary, gen_vk_concat, gen_vk_upsample, gen_vk_embedding,
-    gen_vk_permute, gen_vk_copy, gen_vk_window, gen_vk_rope, gen_vk_wkv;
+#define ROW(NAME, name, in_place) extern const gen_vk_op gen_vk_##name;
+GEN_OP_ROWS(ROW)
+#undef ROW
+extern const gen_vk_op *const gen_vk_ops[]; /* by gen_op: ops.c */
 
-/* NULL: this backend has none. */
+/* NULL: this backend cannot run the node. */
 const gen_vk_op *gen_vk_op_of(const gen_node *node);
 /* The form of the weight at input i. */
 gen_vk_form gen_vk_form_of(const gen_node *node, int i);

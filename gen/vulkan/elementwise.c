@@ -95,5 +95,7 @@ static bool supports_binary(const gen_node *node)
     return true;
 }
 
-const gen_vk_op gen_vk_map = {.encode = encode_map};
+const gen_vk_op gen_vk_unary = {.encode = encode_map};
+const gen_vk_op gen_vk_affine = {.encode = encode_map};
+const gen_vk_op gen_vk_glu = {.encode = encode_map};
 const gen_vk_op gen_vk_binary = {.supports = supports_binary, .encode = encode_binary};

@@ -215,5 +215,7 @@ const gen_vk_op gen_vk_group_norm = {.supports = supports_norm,
                                      .form = norm_form,
                                      .scratch = group_norm_scratch,
                                      .encode = encode_group_norm};
-const gen_vk_op gen_vk_row_norm = {
+const gen_vk_op gen_vk_layer_norm = {
+    .supports = supports_norm, .form = norm_form, .encode = encode_row_norm};
+const gen_vk_op gen_vk_rms_norm = {
     .supports = supports_norm, .form = norm_form, .encode = encode_row_norm};

@@ -75,7 +75,7 @@ static double activate(gen_act act, double x)
     }
 }
 
-static void linear(const gen_node *n, double **in, double *y)
+void reference_linear(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *x = n->inputs[0];
     const int64_t K = last_dim(x), N = n->inputs[1]->dims[0], rows = gen_tensor_rows(x);
@@ -108,7 +108,7 @@ static double conv_sum(const gen_node *n, double **in, const int64_t at[4])
     return sum;
 }
 
-static void conv2d(const gen_node *n, double **in, double *y)
+void reference_conv2d(const gen_node *n, double **in, double *y)
 {
     const int64_t *d = n->output->dims;
     for (int64_t s = 0; s < d[0]; s++)
@@ -146,19 +146,19 @@ static void normalise(const gen_node *n, double **in, double *y, int64_t samples
         }
 }
 
-static void group_norm(const gen_node *n, double **in, double *y)
+void reference_group_norm(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *x = n->inputs[0];
     const int64_t C = last_dim(x), groups = n->p.norm.groups;
     normalise(n, in, y, x->dims[0], gen_tensor_rows(x) / x->dims[0], groups, C / groups, true);
 }
 
-static void layer_norm(const gen_node *n, double **in, double *y)
+void reference_layer_norm(const gen_node *n, double **in, double *y)
 {
     normalise(n, in, y, gen_tensor_rows(n->inputs[0]), 1, 1, last_dim(n->inputs[0]), true);
 }
 
-static void rms_norm(const gen_node *n, double **in, double *y)
+void reference_rms_norm(const gen_node *n, double **in, double *y)
 {
     normalise(n, in, y, gen_tensor_rows(n->inputs[0]), 1, 1, last_dim(n->inputs[0]), false);
 }
@@ -198,7 +198,7 @@ static void attend(const gen_node *n, double **in, double *y, const int64_t at[3
     }
 }
 
-static void attention(const gen_node *n, double **in, double *y)
+void reference_attention(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *q = n->inputs[0];
     double *p = new_values(n->inputs[1]);
@@ -225,7 +225,7 @@ static int64_t broadcast_index(const gen_tensor *a, const gen_tensor *b, int64_t
     return index;
 }
 
-static void binary(const gen_node *n, double **in, double *y)
+void reference_binary(const gen_node *n, double **in, double *y)
 {
     const int64_t count = gen_tensor_elements(n->output);
     for (int64_t i = 0; i < count; i++) {
@@ -235,7 +235,7 @@ static void binary(const gen_node *n, double **in, double *y)
     }
 }
 
-static void glu(const gen_node *n, double **in, double *y)
+void reference_glu(const gen_node *n, double **in, double *y)
 {
     const int64_t rows = gen_tensor_rows(n->output), C = last_dim(n->output);
     for (int64_t r = 0; r < rows; r++)
@@ -244,7 +244,7 @@ static void glu(const gen_node *n, double **in, double *y)
                 in[0][r * 2 * C + c] * activate(n->p.unary.act, in[0][r * 2 * C + C + c]);
 }
 
-static void concat(const gen_node *n, double **in, double *y)
+void reference_concat(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *out = n->output;
     const int axis = n->p.concat.axis < 0 ? n->p.concat.axis + out->rank : n->p.concat.axis;
@@ -260,7 +260,7 @@ static void concat(const gen_node *n, double **in, double *y)
         }
 }
 
-static void upsample(const gen_node *n, double **in, double *y)
+void reference_upsample(const gen_node *n, double **in, double *y)
 {
     const int64_t *d = n->output->dims, *s = n->inputs[0]->dims;
     for (int64_t b = 0; b < d[0]; b++)
@@ -271,7 +271,7 @@ static void upsample(const gen_node *n, double **in, double *y)
                         in[0][((b * s[1] + i * s[1] / d[1]) * s[2] + j * s[2] / d[2]) * s[3] + c];
 }
 
-static void embedding(const gen_node *n, double **in, double *y)
+void reference_embedding(const gen_node *n, double **in, double *y)
 {
     const int64_t rows = n->inputs[1]->dims[0], D = n->inputs[1]->dims[1];
     const int64_t count = gen_tensor_elements(n->inputs[0]);
@@ -282,7 +282,7 @@ static void embedding(const gen_node *n, double **in, double *y)
     }
 }
 
-static void permute(const gen_node *n, double **in, double *y)
+void reference_permute(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *x = n->inputs[0], *out = n->output;
     const int64_t count = gen_tensor_elements(out);
@@ -298,7 +298,7 @@ static void permute(const gen_node *n, double **in, double *y)
     }
 }
 
-static void window(const gen_node *n, double **in, double *y)
+void reference_window(const gen_node *n, double **in, double *y)
 {
     const gen_tensor *x = n->inputs[0], *out = n->output;
     const int axis = n->p.window.axis;
@@ -313,7 +313,7 @@ static void window(const gen_node *n, double **in, double *y)
     }
 }
 
-static void rope(const gen_node *n, double **in, double *y)
+void reference_rope(const gen_node *n, double **in, double *y)
 {
     const int64_t T = n->inputs[1]->dims[0], D = n->inputs[1]->dims[1];
     const int64_t width = last_dim(n->output);
@@ -349,7 +349,7 @@ static double wkv_sum(gen_wkv_form form, double w, double u, const double *k, co
     return num / (is_paper ? den : den + 1e-6);
 }
 
-static void wkv(const gen_node *n, double **in, double *y)
+void reference_wkv(const gen_node *n, double **in, double *y)
 {
     const int64_t *d = n->output->dims, T = d[1], C = d[2];
     for (int64_t s = 0; s < d[0]; s++)
@@ -360,70 +360,22 @@ static void wkv(const gen_node *n, double **in, double *y)
                             in[3] + s * T * C + c, C, T, t);
 }
 
-static void evaluate(const gen_node *n, double **in, double *y)
+void reference_unary(const gen_node *n, double **in, double *y)
 {
-    const int64_t count = gen_tensor_elements(n->output);
-    switch (n->op) {
-    case GEN_OP_LINEAR:
-        linear(n, in, y);
-        break;
-    case GEN_OP_CONV2D:
-        conv2d(n, in, y);
-        break;
-    case GEN_OP_GROUP_NORM:
-        group_norm(n, in, y);
-        break;
-    case GEN_OP_LAYER_NORM:
-        layer_norm(n, in, y);
-        break;
-    case GEN_OP_RMS_NORM:
-        rms_norm(n, in, y);
-        break;
-    case GEN_OP_ATTENTION:
-        attention(n, in, y);
-        break;
-    case GEN_OP_UNARY:
-        for (int64_t i = 0; i < count; i++)
-            y[i] = activate(n->p.unary.act, in[0][i]);
-        break;
-    case GEN_OP_BINARY:
-        binary(n, in, y);
-        break;
-    case GEN_OP_AFFINE:
-        for (int64_t i = 0; i < count; i++)
-            y[i] = (double)n->p.affine.a * in[0][i] + (double)n->p.affine.b;
-        break;
-    case GEN_OP_GLU:
-        glu(n, in, y);
-        break;
-    case GEN_OP_CONCAT:
-        concat(n, in, y);
-        break;
-    case GEN_OP_UPSAMPLE:
-        upsample(n, in, y);
-        break;
-    case GEN_OP_EMBEDDING:
-        embedding(n, in, y);
-        break;
-    case GEN_OP_PERMUTE:
-        permute(n, in, y);
-        break;
-    case GEN_OP_COPY:
-        for (int64_t i = 0; i < count; i++)
-            y[i] = in[0][i];
-        break;
-    case GEN_OP_WINDOW:
-        window(n, in, y);
-        break;
-    case GEN_OP_ROPE:
-        rope(n, in, y);
-        break;
-    case GEN_OP_WKV:
-        wkv(n, in, y);
-        break;
-    default:
-        fail_msg("the reference has no op %d", (int)n->op);
-    }
+    for (int64_t i = 0; i < gen_tensor_elements(n->output); i++)
+        y[i] = activate(n->p.unary.act, in[0][i]);
+}
+
+void reference_affine(const gen_node *n, double **in, double *y)
+{
+    for (int64_t i = 0; i < gen_tensor_elements(n->output); i++)
+        y[i] = (double)n->p.affine.a * in[0][i] + (double)n->p.affine.b;
+}
+
+void reference_copy(const gen_node *n, double **in, double *y)
+{
+    for (int64_t i = 0; i < gen_tensor_elements(n->output); i++)
+        y[i] = in[0][i];
 }
 
 /* unet.md 1.3: angles scale * t * max_period^(-k / (h - freq_shift)) */
@@ -482,7 +434,7 @@ static void run_node(reference *r, const gen_node *n)
     double *in[GEN_MAX_INPUTS] = {0}, *out = new_values(n->output);
     for (int k = 0; k < n->num_inputs; k++)
         in[k] = load(r, n->inputs[k]);
-    evaluate(n, in, out);
+    reference_ops[n->op](n, in, out);
     transfer(r, n->output, out, true);
     for (int k = 0; k < n->num_inputs; k++)
         free(in[k]);

@@ -23,4 +23,12 @@ void reference_free(reference *r);
  * the graph, so that a tensor of the same graph recorded again can be looked up too. */
 double *reference_values(const reference *r, int id);
 
+/* An op: the dense elements of its inputs become those of its output. */
+typedef void reference_op(const gen_node *n, double **in, double *y);
+
+#define ROW(NAME, name, in_place) reference_op reference_##name;
+GEN_OP_ROWS(ROW)
+#undef ROW
+extern reference_op *const reference_ops[]; /* by gen_op: reference_ops.c */
+
 #endif

@@ -448,7 +448,7 @@ static void auto_goes_where_the_kernels_are(void **state)
         EXPECT_STATUS(is_auto ? GEN_OK : GEN_ERROR_INTERNAL,
                       gen_model_open(&model, context, &params, &err));
         if (is_auto) {
-            EXPECT_CONTAINS(notes, "has no kernel for this op; using the CPU");
+            EXPECT_CONTAINS(notes, "has no kernel for attention; using the CPU");
             EXPECT_OK(make(got));
             assert_memory_equal(got, expected, BYTES);
         }
