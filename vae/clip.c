@@ -419,6 +419,13 @@ gen_status gen_clip_vae_decode(gen_clip_vae *vae, const float *z, int64_t f, int
     return status;
 }
 
+gen_status gen_clip_vae_prepare_decode(gen_clip_vae *vae, int64_t f, int64_t h, int64_t w,
+                                       int64_t tile, gen_error *err)
+{
+    clip c = {.vae = vae, .y = cut(h, tile), .x = cut(w, tile), .chunks = f};
+    return make_plans(&c, true, err);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 /* Bytes of the history a plan hands on. */

@@ -363,6 +363,11 @@ gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t
     return status;
 }
 
+gen_status gen_vae_prepare_decode(gen_vae *vae, int64_t h, int64_t w, gen_error *err)
+{
+    return get_plan(vae, &vae->decoder, gen_vae_record_decoder, h, w, err);
+}
+
 /* ---- memory --------------------------------------------------------------------------------- */
 
 static gen_status measure(gen_vae *vae, recorder record, int64_t h, int64_t w, gen_vae_needs *needs,

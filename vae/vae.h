@@ -124,6 +124,10 @@ gen_status gen_vae_encode(gen_vae *vae, const float *pixels, int64_t N, int64_t 
 gen_status gen_vae_decode(gen_vae *vae, const float *latents, int64_t N, int64_t h, int64_t w,
                           int64_t band_rows, float *pixels, gen_error *err);
 
+/* Makes ready what gen_vae_decode() without bands needs of memory on the device: the plan and its
+ * weights.  Errors: MODEL; MEMORY; DEVICE. */
+gen_status gen_vae_prepare_decode(gen_vae *vae, int64_t h, int64_t w, gen_error *err);
+
 /* ---- clips ---------------------------------------------------------------------------------- */
 
 /* Frames of a clip one at a time: reads or takes frame `index`, [H,W,3] in [-1,1]. */
@@ -156,6 +160,10 @@ gen_status gen_clip_vae_encode(gen_clip_vae *vae, int64_t F, int64_t H, int64_t 
  * are held.  Errors: of io; MODEL; MEMORY; DEVICE; INTERNAL when a pixel is not finite. */
 gen_status gen_clip_vae_decode(gen_clip_vae *vae, const float *z, int64_t f, int64_t h, int64_t w,
                                int64_t tile, const gen_clip_io *io, gen_error *err);
+
+/* Makes ready what decoding latents [f,h,w] needs of memory on the device, as for pictures. */
+gen_status gen_clip_vae_prepare_decode(gen_clip_vae *vae, int64_t f, int64_t h, int64_t w,
+                                       int64_t tile, gen_error *err);
 
 /* What encoding or decoding one picture takes beside the weights as they are in the file. */
 typedef struct gen_vae_needs {

@@ -437,6 +437,8 @@ bool gen_pixels_to_bytes(unsigned char *out, const float *pixels, size_t n)
     return true;
 }
 
+enum { NARROWEST_BAND = 128 }; /* rows, where a device refuses memory */
+
 /* A picture being decoded. */
 typedef struct decoding {
     const job *job;
@@ -478,7 +480,7 @@ static gen_status decode_somehow(const job *j, float *pixels, gen_image *image, 
                               .name = name_bands,
                               .planned = j->memory.band_rows,
                               .whole = image->height,
-                              .narrowest = 128};
+                              .narrowest = NARROWEST_BAND};
     return gen_model_retreat_in_pieces(j->model, &bands, err);
 }
 
@@ -603,6 +605,33 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     return GEN_OK;
 }
 
+static gen_status prepare_decoder_once(job *j, gen_error *err)
+{
+    const gen_sampling *s = &j->sampling;
+    gen_model *m = j->model;
+    if (!m->network.backend->fns->reserve || !j->memory.keeps_weights || j->memory.band_rows)
+        return GEN_OK;
+    if (s->num_frames)
+        return gen_clip_vae_prepare_decode(m->clip_vae, s->num_frames, s->height, s->width,
+                                           j->memory.clip_tile, err);
+    const gen_status status = gen_vae_prepare_decode(m->vae, s->height, s->width, err);
+    if (status != GEN_ERROR_MEMORY || j->params.height < 2 * NARROWEST_BAND)
+        return status;
+    gen_log(m->context, GEN_LOG_WARNING, "%s; the picture will be decoded in bands", err->message);
+    gen_vae_release(m->vae);
+    j->memory.band_rows = j->params.height / 2;
+    return GEN_OK;
+}
+
+/* On a device of its own memory the decoder's weights are there before the first step, so that it
+ * cannot refuse them after the last; where the plan keeps all weights. */
+static gen_status prepare_decoder(job *j, gen_error *err)
+{
+    gen_status status;
+    GEN_WITH_RETREAT(status, j->model, GEN_WORK_OTHER, prepare_decoder_once(j, err), err);
+    return status;
+}
+
 static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_error *err)
 {
     gen_model *m = j->model;
@@ -623,6 +652,7 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
                      gen_network_plan(&plan, &m->plans, &m->network, &shape, err), err);
     if (status)
         return status;
+    GEN_TRY(prepare_decoder(j, err));
     stats->load_seconds = now() - t;
     t = now();
     stats->num_steps = j->schedule->num_steps;

@@ -24,6 +24,7 @@ static char notes[4096];
 static gen_context *context;
 static gen_model *model;
 static unsigned char expected[BYTES];
+static gen_progress_fn progress; /* of the next picture, or NULL */
 
 static void keep_note(void *user, gen_log_level level, const char *line)
 {
@@ -72,7 +73,8 @@ static gen_status make(unsigned char *out)
 {
     const gen_generate_params p =
         GEN_GENERATE_PARAMS(.prompt = "a cat", .width = SIDE, .height = SIDE,
-                            .num_inference_steps = 3, .seed = 5, .sampler = "ddim");
+                            .num_inference_steps = 3, .seed = 5, .sampler = "ddim",
+                            .progress = progress);
     gen_image *image = NULL;
     const gen_status status = gen_generate(&image, model, &p, NULL, &err);
     for (int y = 0; image && y < SIDE; y++)
@@ -163,6 +165,29 @@ static void refused_memory_goes_to_the_cpu(void **state)
     (void)state;
     fail_and_go_on("vkAllocateMemory:1", false, true);
     fail_and_go_on("vkAllocateMemory:4", false, true);
+}
+
+static int refuse_from_the_first_step(void *user, const gen_progress *p)
+{
+    (void)user;
+    if (p->phase == GEN_PHASE_STEP && p->step == 0)
+        stub_set("", "vkAllocateMemory:1", 0, 1);
+    return 0;
+}
+
+/* Whatever takes memory has it before the first step. */
+static void no_memory_is_taken_after_the_first_step(void **state)
+{
+    unsigned char got[BYTES];
+    (void)state;
+    open_all("vulkan:llvmpipe");
+    progress = refuse_from_the_first_step;
+    EXPECT_OK(make(got));
+    progress = NULL;
+    assert_int_equal(stub_failed(), 0);
+    assert_string_equal(notes, "");
+    expect_picture(got);
+    close_all();
 }
 
 static void a_named_device_that_is_lost_is_an_error(void **state)
@@ -502,6 +527,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_fails, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(no_memory_is_taken_after_the_first_step, start,
+                                        program_tear_down),
         cmocka_unit_test_setup_teardown(auto_outlives_its_device, start, program_tear_down),
         cmocka_unit_test_setup_teardown(losses_are_remembered, start, program_tear_down),
         cmocka_unit_test_setup_teardown(refused_memory_goes_to_the_cpu, start, program_tear_down),
