@@ -1,14 +1,16 @@
 """The attribute checker: a small CNN that reads subject, colour, count and the whole scene's attributes from a picture.
 
-It looks at a picture through the autoencoder's encoder (a 256x256 picture is a 16x16 map of 16 channels), so it judges what
-the model can express at all, and learns from the same latents-*.npy files as the UNet.
+It looks at a picture's pixels at half size.  It learns from renders (data.py halves) and from renders that went through the
+autoencoder (data.py decoded), since what it judges is the decoder's work and softer than a render.
 
-    python3 checker.py train STATE                 goes on where it stopped; prints its own accuracy on held-out pictures
+    python3 checker.py train STATE                 goes on where it stopped; logs its own accuracy on held-out renders
+    python3 checker.py held STATE                  its accuracy on all held-out pictures there are, renders and decoded
     python3 checker.py judge STATE FOLDER          FOLDER/0000.png .. drawn from attributes.txt, line by line
     python3 checker.py classes STATE FOLDER        FOLDER/0000.png .. are the classes of train_tokens.py, one of each
     python3 checker.py ceiling STATE               the same test on renders that went through the autoencoder
 """
 import argparse
+import functools
 import json
 import os
 import random
@@ -21,55 +23,62 @@ import torch.nn.functional as F
 
 import attributes
 import maps
+import visible
 import world
 from common import Log, Muon, save_atomic, split_parameters, wait_while
 from data import shards
 from maps import WHOLE
+from render import render
 
-KINDS, COLORS = len(world.SUBJECTS), len(world.COLORS) + 1
+KINDS, COLORS, GRID = len(world.SUBJECTS), len(world.COLORS) + 1, 16
+
+
+def conv(n_in, n_out, stride=1):
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU())
 
 
 class Residual(nn.Module):
     def __init__(self, w):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(w, w, 3, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
-                                  nn.Conv2d(w, w, 3, padding=1, bias=False), nn.BatchNorm2d(w))
+        self.body = nn.Sequential(conv(w, w), nn.Conv2d(w, w, 3, padding=1, bias=False), nn.BatchNorm2d(w))
 
     def forward(self, x):
         return F.relu(x + self.body(x))
 
 
 class Checker(nn.Module):
-    """Latents [N,16,16,16] -> scene logits; per kind: presence, colour, count logits and x (0..1)."""
+    """Pixels [N,3,128,128] -> scene logits; per kind: presence, colour, count logits and x (0..1); the same per cell of 16x16."""
 
-    def __init__(self, fine=96, w=160):
+    def __init__(self, fine=64, w=112, coarse=176):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(16, fine, 3, padding=1, bias=False), nn.BatchNorm2d(fine), nn.ReLU(), Residual(fine),
-                                  nn.Conv2d(fine, w, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(w), nn.ReLU(),
-                                  *(Residual(w) for _ in range(3)))                # [N,w,8,8]
+        self.stem = nn.Sequential(nn.PixelUnshuffle(4), conv(48, fine))                        # 32x32
+        self.fine = nn.Sequential(Residual(fine), conv(fine, w, 2), Residual(w), Residual(w))  # 16x16
+        self.coarse = nn.Sequential(conv(w, coarse, 2), Residual(coarse), Residual(coarse))    # 8x8
+        self.up, self.joined = nn.Conv2d(coarse, w, 1), Residual(w)
         self.cells = nn.Conv2d(w, KINDS, 1)
         self.color, self.count = nn.Linear(w, COLORS), nn.Linear(w + 1, 5)
-        self.scene = nn.ModuleList(nn.Linear(2 * w, len(v)) for v in WHOLE.values())
+        self.scene = nn.ModuleList(nn.Linear(2 * (w + coarse), len(v)) for v in WHOLE.values())
 
-    def forward(self, x):
+    def forward(self, pixels):
         with torch.autocast('cpu', torch.bfloat16, enabled=self.training):
-            f = self.body(x)
-        f = f.float()
-        n, w, h, _ = f.shape
-        cell_map = self.cells(f)
-        cells = cell_map.flatten(2)                                               # [N,K,64]
+            near = self.fine(self.stem(pixels))
+            wide = self.coarse(near)
+            f = self.joined(near + F.interpolate(self.up(wide), scale_factor=2.))
+        f, wide = f.float(), wide.float()
+        cell_map, flat = self.cells(f), f.flatten(2)
+        cells = cell_map.flatten(2)                                               # [N,K,256]
         look = cells.softmax(2)
-        seen = look @ f.flatten(2).transpose(1, 2)                                # [N,K,W]: what is where that kind is
-        amount = cells.sigmoid().sum(2, keepdim=True)
-        column = (torch.arange(h) + .5).repeat(h) / h
-        flat = f.flatten(2)
-        whole = torch.cat([flat.mean(2), flat.amax(2)], 1)
+        seen = look @ flat.transpose(1, 2)                                        # [N,K,W]: what is where that kind is
+        amount = cells.sigmoid().sum(2, keepdim=True) / 4
+        column = (torch.arange(GRID) + .5).repeat(GRID) / GRID
+        whole = torch.cat([g(x) for x in (flat, wide.flatten(2)) for g in (lambda y: y.mean(2), lambda y: y.amax(2))], 1)
         by_cell = F.linear(f.permute(0, 2, 3, 1), self.color.weight, self.color.bias).permute(0, 3, 1, 2)
         return dict(cells=cell_map, cell_color=by_cell, present=torch.logsumexp(2 * cells, 2) / 2 - 1., color=self.color(seen),
                     count=self.count(torch.cat([seen, amount], 2)), x=(look * column).sum(2),
                     scene=[head(whole) for head in self.scene])
 
 
+@functools.cache
 def truth(index):
     """Targets of a scene; -1 where a kind is absent."""
     q = world.scene_at(int(index))
@@ -79,19 +88,24 @@ def truth(index):
         present[k], count[k] = 1, group['count'] - 1
         color[k] = world.COLORS.index(group['color']) if group['color'] else COLORS - 1
         x[k] = np.mean([o['x'] for o in q['objects'] if o['group'] == g]) / world.SIZE
-    cells, cell_color = maps.grids(q, 8)
-    return present, color, count, x, cells.astype(np.float32), cell_color, maps.whole(q)
+    return (present, color, count, x, *maps.grids(q, GRID), maps.whole(q))
 
 
 def targets(index):
-    rows = list(zip(*(truth(i) for i in index)))
+    rows = list(zip(*(truth(int(i)) for i in index)))
     return [torch.from_numpy(np.stack(r)) for r in rows[:-1]] + [torch.tensor(rows[-1])]
+
+
+def mirrored(pixels, want):
+    """Pictures and targets with left and right exchanged."""
+    present, color, count, x, cells, cell_color, scene = want
+    return pixels.flip(3), [present, color, count, torch.where(x < 0, x, 1 - x), cells.flip(3), cell_color.flip(2), scene]
 
 
 def losses(out, want):
     """Weak labels (is there a cat?) and strong ones (in which cells?): the second teach where to look."""
     present, color, count, x, cells, cell_color, scene = want
-    total = 8 * F.binary_cross_entropy_with_logits(out['cells'], cells)
+    total = 12 * F.binary_cross_entropy_with_logits(out['cells'], cells.float())
     total = total + F.cross_entropy(out['cell_color'], cell_color, ignore_index=maps.NO_OBJECT)
     total = total + 2 * F.binary_cross_entropy_with_logits(out['present'], present)
     total = total + F.cross_entropy(out['color'].flatten(0, 1), color.flatten(), ignore_index=-1)
@@ -100,46 +114,71 @@ def losses(out, want):
     return total + sum(F.cross_entropy(logits, scene[:, i]) for i, logits in enumerate(out['scene']))
 
 
-def autoencoder(state):
-    from models import AutoencoderTiny
-    vae = AutoencoderTiny().eval()
-    vae.load_state_dict(torch.load(os.path.join(state, 'vae.pt'), weights_only=True)['model'])
-    return vae
+def half(pictures):
+    """uint8 [N,256,256,3] or halves of data.py [N,128,128,3] -> pixels [N,3,128,128] in -1..1."""
+    x = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return x if x.shape[-1] == 128 else F.avg_pool2d(x, 2)
 
 
-@torch.no_grad()
-def encode(vae, pictures):
-    """uint8 [N,256,256,3] -> latents."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return torch.cat([vae.encoder(p) for p in x.split(8)])
+def worn(pixels):
+    """Training pixels: an eighth blurred a little, a sixteenth much, all with noise."""
+    n = len(pixels)
+    for part, factor in ((slice(0, n // 8), 2), (slice(n // 8, n // 8 + n // 16), 4)):
+        pixels[part] = F.interpolate(F.avg_pool2d(pixels[part], factor), scale_factor=factor, mode='bilinear')
+    return pixels + .06 * torch.rand(n, 1, 1, 1) * torch.randn_like(pixels)
 
 
-def accuracy(model, latents, index):
-    """Shares right on labelled latents; a subject is right when it is the strongest of its picture (or both of a pair are)."""
-    right = {k: [] for k in ('subject', 'color', 'count', 'x_error', *WHOLE)}
+class Pictures:
+    """Half-size pictures by scene index, from files that may still be growing in number."""
+
+    def __init__(self, state, kind):
+        self.parts = [(s, a) for s, a in shards(state, kind) if s < world.HELD_OUT]
+        self.index = np.concatenate([np.arange(s, s + len(a)) for s, a in self.parts] or [np.zeros(0, int)])
+        self.starts = np.cumsum([0] + [len(a) for _, a in self.parts])
+
+    def draw(self, r, n):
+        """(indices, pictures) of n random ones."""
+        pick = r.integers(len(self.index), size=n)
+        part = np.searchsorted(self.starts, pick, 'right') - 1
+        return self.index[pick], [self.parts[p][1][i - self.starts[p]] for p, i in zip(part, pick)]
+
+
+def shares(right):
+    """{name: [right or wrong]} -> {name: (share, how many)}"""
+    return {k: (round(float(np.mean(v)), 4), len(v)) for k, v in right.items() if v}
+
+
+def accuracy(model, pixels, index, seen=None):
+    """Shares right on labelled pictures.  A subject is right when it is the strongest of its picture (one of the two strongest of a
+    pair's), as score() counts.  `seen`, {index: kinds a person can see}: 'visible' is the same for these alone."""
+    right = {k: [] for k in ('subject', 'visible', 'single', 'pair', 'color', 'count', 'x_error', *WHOLE)}
     model.eval()
-    for i in range(0, len(latents), 64):
+    for i in range(0, len(pixels), 64):
         with torch.no_grad():
-            out = model(latents[i:i + 64])
+            out = model(half(pixels[i:i + 64]))
         present, color, count, x, _, _, scene = targets(index[i:i + 64])
         for j in range(len(present)):
-            kinds = present[j].nonzero()[:, 0]
-            top = out['present'][j].topk(len(kinds)).indices
-            right['subject'].append(float(set(top.tolist()) == set(kinds.tolist())))
+            kinds, order = present[j].nonzero()[:, 0].tolist(), out['present'][j].argsort(descending=True).tolist()
+            found = [float(k in order[:len(kinds)]) for k in kinds]
+            right['subject'] += found
+            right['pair' if len(kinds) == 2 else 'single'].append(min(found))
+            if seen:
+                clear = seen[index[i + j]]
+                right['visible'] += [float(k in order[:len(clear)]) for k in clear]
             right['color'] += (out['color'][j, kinds].argmax(1) == color[j, kinds]).float().tolist()
             right['count'] += (out['count'][j, kinds].argmax(1) == count[j, kinds]).float().tolist()
-            right['x_error'] += ((out['x'][j, kinds] - x[j, kinds]).abs() * world.SIZE).tolist()
+            right['x_error'] += (out['x'][j, kinds] - x[j, kinds]).abs().tolist()
         for n, k in enumerate(WHOLE):
             right[k] += (out['scene'][n].argmax(1) == scene[:, n]).float().tolist()
     model.train()
-    return {k: round(float(np.mean(v)), 3) for k, v in right.items()}
+    return shares(right)
 
 
 def train(o):
     torch.manual_seed(6)
     model, path = Checker().to(memory_format=torch.channels_last), os.path.join(o.state, 'checker.pt')
-    inner, rest = split_parameters(model, ('body.0.',))
-    opts = [Muon(inner, 2e-3), torch.optim.AdamW(rest, 1e-3, weight_decay=.02)]
+    inner, rest = split_parameters(model, ('stem', 'cells', 'color', 'count', 'scene'))
+    opts = [Muon(inner, 3e-3, dtype=torch.bfloat16), torch.optim.AdamW(rest, 1e-3, weight_decay=.02)]
     rates = [opt.param_groups[0]['lr'] for opt in opts]
     step, core = 0, 0.
     if os.path.exists(path):
@@ -149,44 +188,40 @@ def train(o):
             opt.load_state_dict(state)
         step, core = s['step'], s['core_s']
     log, last, r = Log(os.path.join(o.state, 'checker.log'), core), time.time(), np.random.default_rng(step)
-    files = [(s, torch.from_numpy(np.array(a))) for s, a in shards(o.state, 'latents')]
-    held = [(s, a.float()) for s, a in files if s >= world.HELD_OUT][0]
-    index = np.concatenate([np.arange(s, s + len(a)) for s, a in files if s < world.HELD_OUT])
-    latents = torch.cat([a for s, a in files if s < world.HELD_OUT])
-    cache = {}
+    held = [(s, a) for s, a in shards(o.state, 'halves') if s >= world.HELD_OUT][0]
+    sharp, soft = Pictures(o.state, 'halves'), Pictures(o.state, 'decoded')
 
     def save():
-        log.write(step=step, right=accuracy(model, held[1], np.arange(held[0], held[0] + len(held[1]))))
+        right = accuracy(model, held[1], np.arange(held[0], held[0] + len(held[1])))
+        log.write(step=step, loss=round(loss.item(), 3), drawn=[len(sharp.index), len(soft.index)], right={k: v[0] for k, v in right.items()})
         save_atomic(dict(model=model.state_dict(), optimisers=[opt.state_dict() for opt in opts], step=step, core_s=log.core_s()), path)
     while step < o.steps:
         wait_while(o.pause_file)
-        pick = r.integers(len(index), size=o.batch)
-        x = latents[torch.from_numpy(pick)].float()
-        x = (x + .2 * torch.rand(len(x), 1, 1, 1) * torch.randn_like(x)).contiguous(memory_format=torch.channels_last)
-        for i in index[pick]:
-            if i not in cache:
-                cache[i] = truth(i)
-        rows = list(zip(*(cache[i] for i in index[pick])))
-        loss = losses(model(x), [torch.from_numpy(np.stack(c)) for c in rows[:-1]] + [torch.tensor(rows[-1])])
+        few = o.batch // 6 if len(soft.index) else 0
+        (i, a), (j, b) = sharp.draw(r, o.batch - few), soft.draw(r, few) if few else ((), [])
+        pixels, want = worn(half(np.stack(a + b))), targets([*i, *j])
+        if r.random() < .5:
+            pixels, want = mirrored(pixels, want)
+        loss = losses(model(pixels.contiguous(memory_format=torch.channels_last)), want)
         for opt, rate in zip(opts, rates):
-            opt.param_groups[0]['lr'] = rate * min(1., (step + 1) / 100, max(.01, (o.steps - step) / (.5 * o.steps)))
+            opt.param_groups[0]['lr'] = rate * min(1., (step + 1) / 200, max(.005, (o.steps - step) / (.5 * o.steps)))
             opt.zero_grad(set_to_none=True)
         loss.backward()
         for opt in opts:
             opt.step()
         step += 1
-        if time.time() - last > 120 or step == o.steps:
+        if time.time() - last > 150 or step == o.steps:
             save()
-            last = time.time()
+            sharp, soft, last = Pictures(o.state, 'halves'), Pictures(o.state, 'decoded'), time.time()
 
 
-def score(model, latents, wanted):
+def score(model, pixels, wanted):
     """Shares right of what each prompt names; colour only where the subject is right."""
     right = {k: [] for k in ('subject', 'color', *WHOLE, 'count', 'relation', 'everything')}
     model.eval()
     for i, want in enumerate(wanted):
         with torch.no_grad():
-            out = model(latents[i:i + 1])
+            out = model(pixels[i:i + 1])
         kinds = [world.SUBJECTS.index(g['kind']) for g in want['groups']]
         top = out['present'][0].topk(len(kinds)).indices.tolist()
         mine = []
@@ -203,7 +238,7 @@ def score(model, latents, wanted):
         for k, ok in mine:
             right[k].append(float(ok))
         right['everything'].append(float(all(ok for _, ok in mine)))
-    return {k: (round(float(np.mean(v)), 3), len(v)) for k, v in right.items() if v}
+    return shares(right)
 
 
 def load(state):
@@ -224,13 +259,26 @@ def judge(o):
     wanted = class_wishes() if o.what == 'classes' else attributes.listed()
     found = [i for i in range(len(wanted)) if os.path.exists(os.path.join(o.folder, '%04d.png' % i))]
     pictures = np.stack([np.asarray(Image.open(os.path.join(o.folder, '%04d.png' % i)).convert('RGB')) for i in found])
-    report(score(load(o.state), encode(autoencoder(o.state), pictures), [wanted[i] for i in found]), len(found))
+    report(score(load(o.state), half(pictures), [wanted[i] for i in found]), len(found))
+
+
+def held(o):
+    """The checker's own figures, on renders and on decoded pictures; which subjects can be seen is decided by visible.py."""
+    for kind in ('halves', 'decoded'):
+        parts = [(s, a) for s, a in shards(o.state, kind) if s >= world.HELD_OUT]
+        index = [i for s, a in parts for i in range(s, s + len(a))]
+        seen = {i: visible.kinds(world.scene_at(i)) for i in index}
+        right = accuracy(load(o.state), np.concatenate([a for _, a in parts]), index, seen)
+        out = right['subject'][1] - right['visible'][1]
+        print('%s: %d of %d subjects cannot be seen (%.2f %%)' % (kind, out, right['subject'][1], 100 * out / right['subject'][1]))
+        report(right, len(index))
 
 
 def ceiling(o):
     """A scene for every prompt (what it does not name drawn at random), rendered, encoded, decoded, judged."""
-    from render import render
-    vae, wanted, latents = autoencoder(o.state), attributes.listed(), []
+    from models import AutoencoderTiny
+    vae, wanted, pixels = AutoencoderTiny().eval(), attributes.listed(), []
+    vae.load_state_dict(torch.load(os.path.join(o.state, 'vae.pt'), weights_only=True)['model'])
     for i, want in enumerate(wanted):
         r = random.Random('ceiling/%d' % i)
         fixed = {k: want[k] for k in ('ground', 'time', 'weather', 'season', 'style', 'relation') if want[k]}
@@ -239,9 +287,9 @@ def ceiling(o):
         fixed.setdefault('ground', r.choice([g for g in world.GROUNDS if world.allowed(kind, g) and (g != 'desert' or want['season'] in
                                              (None, 'summer'))]))
         with torch.no_grad():
-            y = vae.decoder(encode(vae, render(world.random_scene(r, **fixed))[None])).clamp(-1, 1)
-            latents.append(vae.encoder(y))
-    report(score(load(o.state), torch.cat(latents), wanted), len(wanted))
+            picture = torch.from_numpy(render(world.random_scene(r, **fixed))[None]).permute(0, 3, 1, 2) / 127.5 - 1
+            pixels.append(F.avg_pool2d(vae.decoder(vae.encoder(picture)).clamp(-1, 1), 2))
+    report(score(load(o.state), torch.cat(pixels), wanted), len(wanted))
 
 
 def report(shares, n):
@@ -253,16 +301,16 @@ def report(shares, n):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument('what', choices=['train', 'judge', 'classes', 'ceiling'])
+    a.add_argument('what', choices=['train', 'held', 'judge', 'classes', 'ceiling'])
     a.add_argument('state')
     a.add_argument('folder', nargs='?')
-    a.add_argument('--steps', type=int, default=4000)
-    a.add_argument('--batch', type=int, default=32)
+    a.add_argument('--steps', type=int, default=5500)
+    a.add_argument('--batch', type=int, default=48)
     a.add_argument('--pause-file')
     o = a.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    dict(train=train, judge=judge, classes=judge, ceiling=ceiling)[o.what](o)
+    dict(train=train, held=held, judge=judge, classes=judge, ceiling=ceiling)[o.what](o)
 
 
 if __name__ == '__main__':

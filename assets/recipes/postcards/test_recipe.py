@@ -9,6 +9,7 @@ import numpy as np
 import attributes
 import maps
 import pairs
+import visible
 import world
 from captions import caption
 from render import render
@@ -83,6 +84,35 @@ class Pairs(unittest.TestCase):
         self.assertEqual(seen, {(k, v) for k, values in pairs.VALUES.items() for v in values})
 
 
+class Visible(unittest.TestCase):
+    def scene(self, behind):
+        """A castle and a small tent; behind: the tent stands behind the castle's gate."""
+        groups = [dict(kind=k, color=c, count=1, size=None) for k, c in (('castle', 'red'), ('tent', 'blue'))]
+        q = world.random_scene(random.Random(1), style='poster', time='day', weather='clear', ground='meadow', groups=groups, relation='beside')
+        castle, tent = q['objects']
+        if behind:
+            tent |= dict(x=castle['x'], y=castle['y'] - 2, scale=.3)
+        return q
+
+    def test_what_is_hidden_does_not_count(self):
+        castle, tent = (world.SUBJECTS.index(k) for k in ('castle', 'tent'))
+        self.assertEqual(visible.kinds(self.scene(False)), [castle, tent])
+        self.assertEqual(visible.kinds(self.scene(True)), [castle])
+
+    def test_only_the_object_itself_is_left_out(self):
+        q = world.random_scene(random.Random(1), ground='sea', time='day', weather='clear', style='poster', relation=None,
+                               groups=[dict(kind='lighthouse', color='red', count=1, size=None)])
+        change, o = visible.differences(q)[0], q['objects'][0]
+        self.assertGreater(change[int(o['y']) - 20, int(o['x'])], visible.LEVEL)
+        beside = slice(0, int(o['x'] - 40 * o['scale']))
+        self.assertFalse(change[:, beside].any())                               # its island stays
+        self.assertTrue((render(q) != render(dict(q, objects=[])))[:, beside].any())
+
+    def test_nearly_all_can_be_seen(self):
+        scenes = [world.scene_at(i) for i in range(40)]
+        self.assertGreater(sum(len(visible.kinds(q)) for q in scenes), .95 * sum(len(q['groups']) for q in scenes))
+
+
 class Networks(unittest.TestCase):
     def setUp(self):
         try:
@@ -99,6 +129,50 @@ class Networks(unittest.TestCase):
             self.assertEqual(vae.decoder(vae.encoder(t.zeros(1, 3, 64, 64))).shape, (1, 3, 64, 64))
             context = text(t.zeros(2, 77, dtype=t.long))
             self.assertEqual(unet(t.zeros(2, 16, 16, 16), t.zeros(2), context).shape, (2, 16, 16, 16))
+
+    def test_the_checker_sees_the_mirrored_scene(self):
+        import checker
+        t, index = self.torch, range(20)
+        pixels, want = t.rand(20, 3, 128, 128), checker.targets(index)
+        twin, other = checker.mirrored(pixels, want)
+        self.assertTrue((twin[..., 0] == pixels[..., -1]).all())
+        for i in index:
+            q = world.scene_at(i)
+            for g, group in enumerate(q['groups']):
+                x = np.mean([world.SIZE - o['x'] for o in q['objects'] if o['group'] == g]) / world.SIZE
+                k = world.SUBJECTS.index(group['kind'])
+                self.assertAlmostEqual(other[3][i, k].item(), x, 5)
+                self.assertTrue((other[4][i, k, :, 0] == want[4][i, k, :, -1]).all())
+        self.assertTrue(((other[3] < 0) == (want[3] < 0)).all())
+        self.assertTrue((other[5].flip(2) == want[5]).all())
+        out = checker.Checker().eval()(pixels[:2])
+        self.assertEqual((out['cells'].shape, out['present'].shape), ((2, 14, 16, 16), (2, 14)))
+        self.assertGreater(checker.losses(out, [w[:2] for w in want]).item(), 0)
+
+    def test_a_subject_is_right_among_the_strongest(self):
+        import checker
+        t = self.torch
+
+        class Told(t.nn.Module):
+            """Names the kinds of scenes 0.. truly, but for the first kind of scene `wrong`."""
+            wrong = None
+
+            def forward(self, x):
+                present, color, count, place, cells, cell_color, scene = checker.targets(range(len(x)))
+                if self.wrong is not None:
+                    present[self.wrong, present[self.wrong].argmax()] = -1
+                return dict(present=present, color=t.zeros(*color.shape, 11), count=t.zeros(*count.shape, 5), x=place,
+                            scene=[t.nn.functional.one_hot(scene[:, i], 6) for i in range(scene.shape[1])])
+        told, pixels = Told(), np.zeros((20, 128, 128, 3), np.uint8)
+        seen = {i: visible.kinds(world.scene_at(i)) for i in range(20)}
+        got = checker.accuracy(told, pixels, range(20), seen)
+        self.assertEqual((got['subject'][0], got['visible'][0], got['pair'][0], got['time'][0]), (1, 1, 1, 1))
+        told.wrong = next(i for i in range(20) if len(world.scene_at(i)['groups']) == 1)
+        got = checker.accuracy(told, pixels, range(20), seen)
+        self.assertAlmostEqual(got['subject'][0], 1 - 1 / got['subject'][1], 3)
+        self.assertEqual(got['pair'][0], 1)
+        del seen[told.wrong][:]
+        self.assertEqual(checker.accuracy(told, pixels, range(20), seen)['visible'][0], 1)
 
     def test_the_bridge_is_small_and_ends_at_both_pictures(self):
         from models import UNet2DConditionModel
