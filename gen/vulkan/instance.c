@@ -181,7 +181,7 @@ static void describe_features(const gen_vk_api *api, VkPhysicalDevice physical,
     out->has_8bit_storage = v12.storageBuffer8BitAccess;
     out->has_float16 = v12.shaderFloat16;
     out->subgroup_size = subgroup.subgroupSize;
-    out->has_lanes = subgroup.subgroupSize > 1 &&
+    out->has_lanes = subgroup.subgroupSize > 1 && 64 % subgroup.subgroupSize == 0 &&
                      subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT &&
                      subgroup.supportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_RELATIVE_BIT;
     if (api->EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL) != VK_SUCCESS)

@@ -111,9 +111,17 @@ static bool is_to_lose(const char *name)
     return f && fclose(f) == 0;
 }
 
+static bool is_to_hang(const char *name)
+{
+    const char *path = getenv("GEN_STUB_HANG");
+    return path && strcmp(name, "vkWaitSemaphores") == 0 && access(path, F_OK) == 0;
+}
+
 static VkResult enter(const char *name)
 {
     num_calls++;
+    if (is_to_hang(name))
+        return VK_TIMEOUT;
     if (is_to_lose(name))
         return VK_ERROR_DEVICE_LOST;
     if (fail_name[0] && strcmp(name, fail_name) != 0)
@@ -198,7 +206,7 @@ CREATE(CommandPool)
 enum { MAX_DEVICES = 4 };
 static struct stub_device {
     char name[64], kind[16];
-    VkDeviceSize memory;
+    VkDeviceSize memory, budget;
 } devices[MAX_DEVICES];
 
 static VKAPI_ATTR VkResult VKAPI_CALL EnumerateInstanceVersion(uint32_t *version)
@@ -239,10 +247,12 @@ static VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instan
     snprintf(text, sizeof text, "%s", strcmp(devices_text, "none") == 0 ? "" : devices_text);
     for (char *one = strtok_r(text, ";", &rest); one && n < MAX_DEVICES;
          one = strtok_r(NULL, ";", &rest)) {
-        unsigned mib = 0;
-        if (sscanf(one, "%15[^:]:%63[^:]:%u", devices[n].kind, devices[n].name, &mib) != 3)
+        unsigned mib = 0, budget = 0;
+        if (sscanf(one, "%15[^:]:%63[^:]:%u:%u", devices[n].kind, devices[n].name, &mib, &budget) <
+            3)
             continue;
         devices[n].memory = (VkDeviceSize)mib << 20;
+        devices[n].budget = (VkDeviceSize)budget << 20;
         if (out)
             out[n] = (VkPhysicalDevice)(void *)&devices[n];
         n++;
@@ -308,11 +318,14 @@ static VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceFeatures2(VkPhysicalDevice ph
 static VKAPI_ATTR void VKAPI_CALL GetPhysicalDeviceMemoryProperties2(
     VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties2 *out)
 {
+    const struct stub_device *d = (const void *)physical;
     VkPhysicalDeviceMemoryProperties *p = &out->memoryProperties;
     memset(p, 0, sizeof *p);
     p->memoryHeapCount = p->memoryTypeCount = 1;
-    p->memoryHeaps[0] = (VkMemoryHeap){((const struct stub_device *)(const void *)physical)->memory,
-                                       VK_MEMORY_HEAP_DEVICE_LOCAL_BIT};
+    p->memoryHeaps[0] = (VkMemoryHeap){d->memory, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT};
+    for (VkBaseOutStructure *s = out->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT)
+            ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)(void *)s)->heapBudget[0] = d->budget;
     p->memoryTypes[0].propertyFlags =
         VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
         VK_MEMORY_PROPERTY_HOST_COHERENT_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
@@ -333,7 +346,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL EnumerateDeviceExtensionProperties(VkPhysi
                                                                          VkExtensionProperties *out)
 {
     ENTER(EnumerateDeviceExtensionProperties, physical, layer, count, out);
-    *count = 0;
+    *count = ((const struct stub_device *)(const void *)physical)->budget > 0;
+    if (out && *count)
+        out[0] = (VkExtensionProperties){VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 1};
     return VK_SUCCESS;
 }
 

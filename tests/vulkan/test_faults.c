@@ -141,6 +141,40 @@ static void work_that_never_ends(void **state)
     assert_true(before > 10);
 }
 
+/* The driver's word on memory binds a plan, but not beyond what there is. */
+static void the_budget_binds(void **state)
+{
+    static const struct {
+        const char *device;
+        int mib; /* what a program may use */
+        bool fits;
+    } cases[] = {
+        {"discrete:Plain:1000", 800, true},  {"discrete:Busy:1000:100", 100, true},
+        {"discrete:Full:1000:3", 3, false},  {"integrated:Shared:1000", 500, true},
+        {"discrete:Lies:10:4000", 10, true},
+    };
+    enum { LENGTH = 1 << 20 }; /* numbers: 4 MiB */
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        gen_backend *backend;
+        gen_graph *g;
+        gen_plan *plan = NULL;
+        const gen_vulkan_options options = {.device = ""};
+        stub_set(cases[i].device, NULL, 0, 0);
+        EXPECT_OK(gen_vulkan_open(&backend, &options, &err));
+        assert_int_equal(gen_vulkan_device_of(backend)->budget, (long)cases[i].mib << 20);
+        EXPECT_OK(gen_graph_new(&g, &err));
+        gen_tensor *t = gen_input(g, "x", GEN_F32, GEN_DIMS(1, LENGTH));
+        gen_output(g, gen_affine(g, gen_silu(g, t), 2, 1), "y");
+        const gen_status status = gen_plan_new(&plan, g, backend, 0, &err);
+        assert_int_equal(status, cases[i].fits ? GEN_OK : GEN_ERROR_MEMORY);
+        if (!cases[i].fits)
+            EXPECT_CONTAINS(err.message, "the limit is 3 MiB");
+        gen_plan_free(plan);
+        backend->fns->close(backend);
+    }
+}
+
 /* ---- in front of a real driver --------------------------------------------------------------- */
 
 static const char *const functions[] = {"vkCreateInstance",
@@ -227,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_call_fails),
         cmocka_unit_test(devices_are_lost_for_ever),
         cmocka_unit_test(work_that_never_ends),
+        cmocka_unit_test(the_budget_binds),
     };
     const struct CMUnitTest in_front[] = {cmocka_unit_test(one_call_of_each_function)};
     is_real = argc > 2;

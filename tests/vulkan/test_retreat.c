@@ -508,6 +508,47 @@ static void one_line_and_no_file(void **state)
     assert_string_equal(program_files(""), "cache ");
 }
 
+/* gen on the stub alone, with a device that would work for ever from `hang` on. */
+static int run_stuck(const char *line, const char *hang)
+{
+    char variables[2048], path[512];
+    snprintf(path, sizeof path, "%s", program_path(hang));
+    snprintf(variables, sizeof variables,
+             "GEN_VULKAN_LOADER=%s\nXDG_CACHE_HOME=%s/cache\n"
+             "GEN_STUB_DEVICES=discrete:Stuck:1024\nGEN_STUB_HANG=%s",
+             stub, program_path("."), path);
+    return program_run(line, variables);
+}
+
+/* The stub computes nothing and fails its check: its verdict is made good. */
+static void trust_stuck(void)
+{
+    char command[1024];
+    assert_int_equal(run_stuck("-m MODEL --device vulkan:0 -W 32 -H 32 -q -o a.png cat", "never"),
+                     5);
+    EXPECT_CONTAINS(program_errors, "Stuck (stub) failed the self-check: ");
+    snprintf(command, sizeof command,
+             "sed -i 's/^state failed/state passed/' %s/cache/gen/vulkan/*", program_path("."));
+    assert_int_equal(system(command), 0);
+}
+
+static void work_that_never_ends(void **state)
+{
+    (void)state;
+    trust_stuck();
+    assert_int_equal(
+        run_stuck("-m MODEL --device vulkan:0 -W 32 -H 32 --steps 1 -q -o h.png cat", "."), 5);
+    EXPECT_CONTAINS(program_errors, "gen: Stuck does not answer since 10 seconds\n");
+    assert_string_equal(program_files(""), "cache ");
+
+    assert_int_equal(run_stuck("-m MODEL --device vulkan:0 -W 32 -H 32 --steps 1 --seed 1..2 -q "
+                               "-o h-{seed}.png cat",
+                               "h-1.png"),
+                     6);
+    EXPECT_CONTAINS(program_errors, "Stuck does not answer since 10 seconds\n");
+    assert_string_equal(program_files(""), "cache h-1.png ");
+}
+
 static void a_batch_outlives_one_loss(void **state)
 {
     char lose[512];
@@ -541,6 +582,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(clips_go_on, start, program_tear_down),
         cmocka_unit_test_setup_teardown(auto_goes_where_the_kernels_are, start, program_tear_down),
         cmocka_unit_test_setup_teardown(one_line_and_no_file, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(work_that_never_ends, start, program_tear_down),
         cmocka_unit_test_setup_teardown(a_batch_outlives_one_loss, start, program_tear_down),
     };
     gen_vulkan_device *devices;
