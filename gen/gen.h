@@ -481,13 +481,15 @@ typedef struct gen_estimate_phase {
     double flops;            /* of the whole phase */
     double seconds;          /* a guess from a short measurement of this machine; 0: none */
     int num_tiles;           /* strips the decoder works in; 1: none */
-    uint64_t streamed_bytes; /* of weights that come anew in every run, for want of memory */
+    uint64_t streamed_bytes; /* of weights that come anew in every run, for want of memory, */
+    uint64_t slot_bytes;     /*   and of weight_bytes the room they pass through */
 } gen_estimate_phase;
 
 typedef struct gen_estimate {
     gen_estimate_phase phases[3];
     uint64_t peak_bytes;
     uint64_t mem_limit;
+    uint64_t staging_bytes; /* of the machine's memory, on the way to a device's; 0: the same */
     double seconds;
     double flops_per_forward; /* of the network, for one sample */
     int num_forwards;         /* with and without the prompt counted apart */
@@ -514,6 +516,7 @@ typedef struct gen_bench_params {
     int num_threads, width, height, num_inference_steps; /* 0: of the machine, of the model */
     gen_log_fn log;
     void *log_user;
+    uint64_t mem_limit; /* as in gen_context_params */
 } gen_bench_params;
 #define GEN_BENCH_PARAMS(...)                                                                      \
     ((gen_bench_params){.struct_size = sizeof(gen_bench_params), __VA_ARGS__})

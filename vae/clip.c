@@ -454,6 +454,7 @@ gen_status gen_clip_vae_measure(gen_clip_vae *vae, bool is_decoder, int64_t f, i
         const gen_plan_stats *s = gen_plan_get_stats(plan);
         needs->arena = s->arena > needs->arena ? s->arena : needs->arena;
         needs->scratch = s->scratch > needs->scratch ? s->scratch : needs->scratch;
+        needs->io += s->io;
         needs->weights = s->weights > needs->weights ? s->weights : needs->weights;
         needs->transformed =
             s->transformed > needs->transformed ? s->transformed : needs->transformed;

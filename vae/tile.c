@@ -254,6 +254,7 @@ static void add_needs(decoder *d, const gen_plan *plan, double times, bool has_a
     gen_vae_needs *n = d->needs;
     n->arena = s->arena > n->arena ? s->arena : n->arena;
     n->scratch = s->scratch > n->scratch ? s->scratch : n->scratch;
+    n->io = s->io > n->io ? s->io : n->io;
     n->flops += times * s->flops;
     if (has_all_weights) {
         n->weights += s->weights;

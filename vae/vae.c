@@ -378,6 +378,7 @@ static gen_status measure(gen_vae *vae, recorder record, int64_t h, int64_t w, g
     const gen_plan_stats *s = gen_plan_get_stats(plan);
     *needs = (gen_vae_needs){.arena = s->arena,
                              .scratch = s->scratch,
+                             .io = s->io,
                              .weights = s->weights,
                              .transformed = s->transformed,
                              .staged = s->staged,
@@ -415,7 +416,8 @@ gen_status gen_vae_choose_bands(gen_vae *vae, int64_t h, int64_t w, const gen_va
             needs->arena = held->arena;
         if (held && needs->scratch < held->scratch)
             needs->scratch = held->scratch;
-        const size_t sum = needs->arena + needs->scratch + needs->host + needs->transformed;
+        const size_t sum =
+            needs->arena + needs->scratch + needs->host + needs->io + needs->transformed;
         *band_rows = rows[i];
         if (!limit || sum <= limit)
             return GEN_OK;

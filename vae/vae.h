@@ -170,6 +170,7 @@ typedef struct gen_vae_needs {
     size_t arena;       /* bytes of the backend's arena */
     size_t scratch;     /* bytes of its working memory */
     size_t host;        /* bytes of whole images kept between bands */
+    size_t io;          /* bytes of inputs and results that plans keep on a device */
     size_t weights;     /* bytes of prepared weights */
     size_t transformed; /* the part of them beside the packed original */
     size_t staged;      /* bytes of the file in memory while one of them is prepared */

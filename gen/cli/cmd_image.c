@@ -378,12 +378,17 @@ static gen_status make_picture(image_run *run, uint64_t i, gen_error *err)
 
 static void print_streams(const gen_estimate *e)
 {
+    char size[16], room[16];
     for (int i = 0; i < 3; i++) {
-        char size[16];
         cli_format_bytes(size, sizeof size, e->phases[i].streamed_bytes);
+        cli_format_bytes(room, sizeof room, e->phases[i].slot_bytes);
         if (e->phases[i].streamed_bytes)
-            printf("streamed  %s: %s of weights anew in every run\n", e->phases[i].name, size);
+            printf("streamed  %s: %s of weights anew in every run, through slots of %s\n",
+                   e->phases[i].name, size, room);
     }
+    cli_format_bytes(size, sizeof size, e->staging_bytes);
+    if (e->staging_bytes)
+        printf("staging   %s of this machine's memory, on the way to the device\n", size);
 }
 
 /* "81 frames at 832x480: 283.0 TFLOP a forward, 100 forwards: about 39.5 hours here" */
@@ -443,20 +448,23 @@ static void print_plan_json(const image_run *run, const gen_estimate *e)
     fputs("{\"schema\":1,\"kind\":\"plan\",\"model\":", stdout);
     cli_json_string(stdout, gen_model_get_info(run->model)->name);
     printf(",\"width\":%d,\"height\":%d,\"steps\":%d,\"pictures\":%llu,\"peak_bytes\":%llu,"
-           "\"mem_limit\":%llu,\"seconds\":%.3f,\"forwards\":%d,\"flops_per_forward\":%.0f,"
+           "\"mem_limit\":%llu,\"staging_bytes\":%llu,\"seconds\":%.3f,\"forwards\":%d,\"flops_per_"
+           "forward\":%.0f,"
            "\"phases\":[",
            p->width, p->height, p->num_inference_steps, (unsigned long long)run->num_pictures,
-           (unsigned long long)e->peak_bytes, (unsigned long long)e->mem_limit, e->seconds,
-           e->num_forwards, e->flops_per_forward);
+           (unsigned long long)e->peak_bytes, (unsigned long long)e->mem_limit,
+           (unsigned long long)e->staging_bytes, e->seconds, e->num_forwards, e->flops_per_forward);
     for (int i = 0; i < 3; i++) {
         const gen_estimate_phase *q = &e->phases[i];
         printf("%s{\"name\":\"%s\",\"peak_bytes\":%llu,\"weight_bytes\":%llu,"
                "\"transformed_bytes\":%llu,\"activation_bytes\":%llu,\"scratch_bytes\":%llu,"
-               "\"flops\":%.0f,\"seconds\":%.3f,\"tiles\":%d,\"streamed_bytes\":%llu}",
+               "\"flops\":%.0f,\"seconds\":%.3f,\"tiles\":%d,\"streamed_bytes\":%llu,"
+               "\"slot_bytes\":%llu}",
                i ? "," : "", q->name ? q->name : "", (unsigned long long)q->peak_bytes,
                (unsigned long long)q->weight_bytes, (unsigned long long)q->transformed_bytes,
                (unsigned long long)q->activation_bytes, (unsigned long long)q->scratch_bytes,
-               q->flops, q->seconds, q->num_tiles, (unsigned long long)q->streamed_bytes);
+               q->flops, q->seconds, q->num_tiles, (unsigned long long)q->streamed_bytes,
+               (unsigned long long)q->slot_bytes);
     }
     fputs("]}\n", stdout);
 }

@@ -15,7 +15,10 @@ typedef struct gen_backend_needs {
     size_t weights;     /* bytes of prepared weights this plan adds or uses */
     size_t transformed; /* the part of `weights` that exists beside the packed original */
     size_t least;       /* of `weights` where the plan may keep as few as possible */
+    size_t slots;       /* of `weights`, room that those which come and go pass through */
     size_t staged;      /* bytes of the file in memory while one weight is prepared */
+    size_t io;          /* inputs and results beside the arena, as long as the plan lives */
+    size_t staging;     /* of the host's memory, on the way to the device's; once for all plans */
 } gen_backend_needs;
 
 typedef struct gen_backend_fns {

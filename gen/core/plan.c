@@ -227,7 +227,10 @@ static gen_status build(gen_plan *plan, gen_error *err)
     plan->stats.weights = needs.weights;
     plan->stats.transformed = needs.transformed;
     plan->stats.least_weights = needs.least;
+    plan->stats.slots = needs.slots;
     plan->stats.staged = needs.staged;
+    plan->stats.io = needs.io;
+    plan->stats.staging = needs.staging;
     if (plan->flags & GEN_PLAN_DRY)
         return GEN_OK;
     plan->is_compiled = true;

@@ -24,7 +24,10 @@ typedef struct gen_plan_stats {
     size_t weights;         /* bytes of prepared weights */
     size_t transformed;     /* the part of them kept beside the packed original */
     size_t least_weights;   /* what `weights` can be brought to: see gen_plan_new_within() */
+    size_t slots;           /* of `weights`, room that streamed ones pass through */
     size_t staged;          /* bytes of the file in memory while one of them is prepared */
+    size_t io;              /* bytes of inputs and results beside the arena, while the plan lives */
+    size_t staging;         /* bytes of the host between it and a device; once for all plans */
     double flops;           /* multiply-adds count twice */
     double attention_flops; /* the part of them in attention */
     int num_nodes;          /* that run */

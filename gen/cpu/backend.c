@@ -190,8 +190,10 @@ static gen_status cpu_measure(gen_backend *b, const gen_plan *plan, gen_backend_
         needs->weights += n.weights;
         needs->transformed += n.transformed;
     }
-    if (r.is_limited)
+    if (r.is_limited) {
         needs->weights += r.largest;
+        needs->slots = r.largest;
+    }
     return GEN_OK;
 }
 

@@ -98,23 +98,40 @@ static gen_status measure_speeds(speeds *out, gen_backend *backend, gen_error *e
 
 /* ---- phases --------------------------------------------------------------------------------- */
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* What a phase needs, and what of it is not told to the caller. */
 typedef struct phase_needs {
     gen_estimate_phase *told;
-    uint64_t host;   /* of activation_bytes, those beside the arena, which the phase gives back */
-    uint64_t staged; /* of a file, while one of its weights is prepared */
+    uint64_t host;    /* of activation_bytes, those beside the arena, */
+    uint64_t io;      /*   and of these what plans keep after the phase */
+    uint64_t staging; /* of the host, between it and a device */
+    uint64_t staged;  /* of a file, while one of its weights is prepared */
     double attention_flops;
     uint64_t least;   /* of weight_bytes, those that have to stay */
     bool is_streamed; /* weights come and go while it runs */
 } phase_needs;
+
+static void add_host(phase_needs *needs, uint64_t bytes)
+{
+    needs->host += bytes;
+    needs->told->activation_bytes += bytes;
+}
 
 static void add_plan(phase_needs *needs, const gen_plan_stats *s, double runs)
 {
     gen_estimate_phase *phase = needs->told;
     phase->weight_bytes += s->weights - s->transformed;
     phase->transformed_bytes += s->transformed;
-    if (s->arena > phase->activation_bytes)
-        phase->activation_bytes = s->arena;
+    if (s->arena > phase->activation_bytes - needs->host)
+        phase->activation_bytes = s->arena + needs->host;
+    add_host(needs, s->io);
+    needs->io += s->io;
+    phase->slot_bytes += s->slots;
+    needs->staging = larger(needs->staging, s->staging);
     if (s->scratch > phase->scratch_bytes)
         phase->scratch_bytes = s->scratch;
     phase->flops += runs * s->flops;
@@ -122,12 +139,6 @@ static void add_plan(phase_needs *needs, const gen_plan_stats *s, double runs)
     needs->least += s->least_weights;
     if (s->staged > needs->staged)
         needs->staged = s->staged;
-}
-
-static void add_host(phase_needs *needs, uint64_t bytes)
-{
-    needs->host += bytes;
-    needs->told->activation_bytes += bytes;
 }
 
 static gen_status estimate_encode(phase_needs *needs, gen_model *m, const gen_generate_params *p,
@@ -203,7 +214,7 @@ static gen_status estimate_clip(phase_needs *out, int64_t *tile, gen_model *m,
             GEN_TRY(gen_clip_vae_measure(m->clip_vae, false, s->num_frames, s->height, s->width,
                                          tiles[i], &encoder, err));
         *tile = tiles[i];
-        out->host = needs.host > encoder.host ? needs.host : encoder.host;
+        out->host = larger(needs.host + needs.io, encoder.host + encoder.io);
         out->staged = needs.staged > encoder.staged ? needs.staged : encoder.staged;
         phase->weight_bytes = needs.weights - needs.transformed + encoder.weights;
         phase->transformed_bytes = needs.transformed;
@@ -249,7 +260,7 @@ static gen_status estimate_decode(phase_needs *out, int64_t *band_rows, gen_mode
     phase->scratch_bytes = needs.scratch;
     phase->flops = needs.flops;
     phase->num_tiles = *band_rows ? (int)((p->height + *band_rows - 1) / *band_rows) : 1;
-    add_host(out, needs.host + picture);
+    add_host(out, needs.host + needs.io + picture);
     return status;
 }
 
@@ -260,11 +271,6 @@ static uint64_t weights_of(const phase_needs *needs)
 
 /* The program itself: code, libraries, vocabulary, headers of the files (measured). */
 enum { PROGRAM_BYTES = 16 << 20 };
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* Bytes beside the weights of phase i, `before` and itself seen together: the arena and the working
  * memory never shrink.  While weights are prepared ahead of a run, its own are not touched yet. */
@@ -285,13 +291,14 @@ static uint64_t beside_weights(const phase_needs *needs, int i)
 static void add_peaks(gen_estimate *e, const phase_needs *needs, bool keeps_weights,
                       bool keeps_encoder)
 {
-    uint64_t weights = 0;
+    uint64_t kept = 0;
     e->peak_bytes = 0;
     for (int i = 0; i < 3; i++) {
         gen_estimate_phase *p = needs[i].told;
-        weights =
-            weights_of(&needs[i]) + (keeps_weights && (i != 1 || keeps_encoder) ? weights : 0);
-        p->peak_bytes = weights + beside_weights(needs, i);
+        if (!keeps_weights || (i == 1 && !keeps_encoder))
+            kept = 0;
+        p->peak_bytes = kept + weights_of(&needs[i]) + beside_weights(needs, i);
+        kept += weights_of(&needs[i]) + needs[i].io;
         if (p->num_tiles == 0)
             p->num_tiles = 1;
         e->peak_bytes = larger(e->peak_bytes, p->peak_bytes);
@@ -364,6 +371,7 @@ static gen_status plan_in_way(gen_memory_plan *out, int way, gen_model *m, const
     for (int i = 0; i < 3; i++) {
         const gen_estimate_phase *q = needs[i].told;
         out->attention_flops[i] = needs[i].attention_flops;
+        e->staging_bytes = larger(e->staging_bytes, needs[i].staging);
         out->arena = larger(out->arena, q->activation_bytes - needs[i].host);
         out->scratch = larger(out->scratch, q->scratch_bytes);
     }

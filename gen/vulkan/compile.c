@@ -224,30 +224,50 @@ static bool is_gathered(const gen_tensor *t)
 
 /* Places what the host writes and reads: inputs, outputs, rows gathered from tables.  An input that
  * holds a state has no place: it is written into the arena when it is set. */
-static gen_status make_io(gen_vulkan *vk, const gen_plan *plan, gen_vk_plan *out, gen_error *err)
+static gen_status place_io(int64_t **out, VkDeviceSize *size, const gen_plan *plan, gen_error *err)
 {
     const gen_graph *g = gen_plan_graph(plan);
     const int n = gen_graph_num_tensors(g);
-    VkDeviceSize size = 0;
-    out->io_offset = gen_malloc((size_t)(n + 1) * sizeof *out->io_offset);
-    if (!out->io_offset)
-        return gen_no_memory(err, "plan", (size_t)n * sizeof *out->io_offset);
-    for (int i = 0; i < n; i++)
-        out->io_offset[i] = 0;
+    int64_t *offset = *out = gen_calloc((size_t)(n + 1), sizeof *offset);
+    if (!offset)
+        return gen_no_memory(err, "plan", (size_t)n * sizeof *offset);
+    *size = 0;
     for (int i = 0; i < n; i++)
         if (gen_graph_tensor(g, i)->carried_in)
-            out->io_offset[gen_graph_tensor(g, i)->carried_in->id] = -1;
+            offset[gen_graph_tensor(g, i)->carried_in->id] = -1;
     for (int i = 0; i < n; i++) {
         const gen_tensor *t = gen_graph_tensor(g, i);
         const bool has_place = is_device_input(t) || is_gathered(t) || is_result(t);
-        if (!has_place || out->io_offset[i] < 0) {
-            out->io_offset[i] = -1;
+        if (!has_place || offset[i] < 0) {
+            offset[i] = -1;
             continue;
         }
-        out->io_offset[i] = (int64_t)size;
-        size += (t->arena_size + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;
+        offset[i] = (int64_t)*size;
+        *size += gen_vk_round_up(t->arena_size);
     }
+    return GEN_OK;
+}
+
+static gen_status make_io(gen_vulkan *vk, const gen_plan *plan, gen_vk_plan *out, gen_error *err)
+{
+    VkDeviceSize size;
+    GEN_TRY(place_io(&out->io_offset, &size, plan, err));
     return gen_vk_buffer_new(vk, &out->io, size, GEN_VK_READ_MEMORY, "inputs and outputs", err);
+}
+
+/* The host writes and reads where the device works, or staging lies between. */
+static gen_status measure_io(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs,
+                             gen_error *err)
+{
+    VkDeviceSize size;
+    int64_t *offset;
+    const gen_status status = place_io(&offset, &size, plan, err);
+    gen_free(offset);
+    if (!status && gen_vk_is_own_memory(vk, GEN_VK_READ_MEMORY))
+        needs->io = (size_t)gen_vk_round_up(size ? size : 1);
+    if (!gen_vk_is_mapped(vk, GEN_VK_DEVICE_MEMORY))
+        needs->staging = 2 * (size_t)GEN_VK_STAGING_BYTES;
+    return status;
 }
 
 /* Tables of embeddings stay on the host. */
@@ -326,11 +346,7 @@ gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_need
         if (op->scratch)
             needs->scratch +=
                 (op->scratch(node) + GEN_VK_ALIGNMENT - 1) / GEN_VK_ALIGNMENT * GEN_VK_ALIGNMENT;
-        for (int i = 0; i < node->num_inputs && node->op != GEN_OP_EMBEDDING; i++) {
-            const gen_tensor *owner = gen_tensor_owner(node->inputs[i], NULL);
-            if (owner->kind == GEN_KIND_WEIGHT)
-                needs->weights += gen_vk_form_size(owner->weight, gen_vk_form_of(node, i));
-        }
     }
+    GEN_TRY(measure_io(vk, plan, needs, err));
     return gen_vk_stream_measure(vk, plan, needs, err);
 }

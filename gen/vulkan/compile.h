@@ -164,7 +164,8 @@ gen_status gen_vk_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_need
  * others are streamed.  Errors: MEMORY, MODEL, DEVICE. */
 gen_status gen_vk_bring_weights(gen_vulkan *vk, const gen_plan *plan, gen_vk_stream *s,
                                 gen_error *err);
-/* What streaming would need: needs->least, and needs->weights of a plan with a limit. */
+/* What the weights of a plan need, within its limit, and what streaming would: weights, least,
+ * slots of needs. */
 gen_status gen_vk_stream_measure(gen_vulkan *vk, const gen_plan *plan, gen_backend_needs *needs,
                                  gen_error *err);
 void gen_vk_stream_free(gen_vulkan *vk, gen_vk_stream *s);

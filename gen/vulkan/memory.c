@@ -43,6 +43,14 @@ static int choose_type(const gen_vulkan *vk, uint32_t allowed, gen_vk_memory_kin
     return type >= 0 ? type : find_type(vk, allowed, visible, 0);
 }
 
+bool gen_vk_is_own_memory(const gen_vulkan *vk, gen_vk_memory_kind kind)
+{
+    const int type = choose_type(vk, UINT32_MAX, kind);
+    return type >= 0 &&
+           vk->memory_types.memoryHeaps[vk->memory_types.memoryTypes[type].heapIndex].flags &
+               VK_MEMORY_HEAP_DEVICE_LOCAL_BIT;
+}
+
 static bool is_of_device(gen_vk_memory_kind kind)
 {
     return kind == GEN_VK_DEVICE_MEMORY || kind == GEN_VK_STREAM_MEMORY;
@@ -57,6 +65,15 @@ static void count(gen_vulkan *vk, gen_vk_buffer *b, int type, VkDeviceSize size)
     vk->stats.memory_bytes += size;
     if (vk->stats.memory_bytes > vk->stats.peak_bytes)
         vk->stats.peak_bytes = vk->stats.memory_bytes;
+}
+
+bool gen_vk_is_mapped(const gen_vulkan *vk, gen_vk_memory_kind kind)
+{
+    const VkMemoryPropertyFlags visible =
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    const int type = choose_type(vk, UINT32_MAX, kind);
+    return type >= 0 && (vk->memory_types.memoryTypes[type].propertyFlags & visible) == visible &&
+           !(is_of_device(kind) && vk->options.always_stages);
 }
 
 /* One pool of memory may be shown as several heaps: when the type of choice is used up, the others

@@ -102,11 +102,16 @@ gen_status gen_vk_stream_measure(gen_vulkan *vk, const gen_plan *plan, gen_backe
     uses u = {0};
     const gen_status status = collect(vk, plan, &u, err);
     const needs n = measure(vk, &u);
+    for (int i = 0; i < u.count; i++)
+        if (u.all[i].first == i)
+            out->weights += gen_vk_weight_room(gen_vk_form_size(u.all[i].weight, u.all[i].form));
     gen_free(u.all);
     const size_t max = gen_plan_max_weights(plan), least = (size_t)(n.always + 2 * n.slot);
     out->least = least < n.total ? least : (size_t)n.total;
-    if (max && out->weights > max && out->least < n.total)
+    if (max && out->weights > max && out->least < n.total) {
         out->weights = max > least ? max : least;
+        out->slots = (size_t)(2 * n.slot);
+    }
     return status;
 }
 

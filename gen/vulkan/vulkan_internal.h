@@ -222,6 +222,9 @@ gen_status gen_vk_take_slot(gen_vulkan *vk, int *out, gen_error *err);
 /* Submits a copy between a slot and another buffer. */
 gen_status gen_vk_copy_slot(gen_vulkan *vk, int slot, VkBuffer from, VkBuffer to,
                             VkBufferCopy region, gen_error *err);
+/* Whether memory of a kind is of the device's own heaps; and whether the host can write to it. */
+bool gen_vk_is_own_memory(const gen_vulkan *vk, gen_vk_memory_kind kind);
+bool gen_vk_is_mapped(const gen_vulkan *vk, gen_vk_memory_kind kind);
 void gen_vk_free_memory(gen_vulkan *vk); /* at the end */
 
 static inline VkDeviceSize gen_vk_round_up(VkDeviceSize n)

@@ -355,6 +355,55 @@ static void streamed_weights_give_the_same_bits(void **state)
     }
 }
 
+/* ---- what was planned ----------------------------------------------------------------------- */
+
+static void build_wide(ops_case *c, const void *arg)
+{
+    static const char *const names[] = {"a.weight", "b.weight", "c.weight", "d.weight"};
+    (void)arg;
+    gen_tensor *x = ops_input(c, "x", GEN_DIMS(512, 1024)), *h = x;
+    for (int i = 0; i < 5; i++) { /* the first is read twice */
+        const char *name = names[i % 4];
+        ops_weight(c, name, GEN_F16, 0.0, 0.03, GEN_DIMS(1024, 1024));
+        h = gen_silu(c->g, gen_project(c->g, ops_scope(c, (char[2]){name[0]}), h));
+    }
+    gen_output(c->g, h, "y");
+    gen_output(c->g, gen_add(c->g, h, x), "z");
+}
+
+/* A plan takes from a device what it said it would; inputs and results count where they lie there,
+ * too. */
+static void memory_is_what_was_planned(void **state)
+{
+    enum { ROUNDING = 16 << 10, IO = 3 * 512 * 1024 * sizeof(float) };
+    size_t least = 0;
+    (void)state;
+    for (int is_streamed = 0; is_streamed < 2; is_streamed++) {
+        gen_error err = {0};
+        gen_backend *backend;
+        gen_plan *plan;
+        ops_case c;
+        if (gen_vulkan_open(&backend, &(gen_vulkan_options){.device = "llvmpipe"}, &err))
+            skip();
+        ops_case_init(&c);
+        EXPECT_OK(gen_plan_new_within(&plan, ops_record(&c, build_wide, NULL), backend, 0,
+                                      is_streamed ? least : 0, &err));
+        const gen_plan_stats *s = gen_plan_get_stats(plan);
+        const size_t planned = s->arena + s->scratch + s->weights + s->io;
+        EXPECT_BETWEEN((double)gen_vulkan_get_stats(backend).memory_bytes, (double)planned,
+                       (double)planned + ROUNDING);
+        assert_int_equal(s->io, IO); /* on a device that shares the host's memory */
+        assert_int_equal(s->staging, 0);
+        assert_int_equal(s->slots != 0, is_streamed);
+        assert_true(!is_streamed || s->weights == least);
+        least = s->least_weights;
+        gen_plan_free(plan);
+        gen_weights_drop_prepared(c.weights, backend);
+        backend->fns->close(backend);
+        ops_case_free(&c);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -364,6 +413,7 @@ int main(void)
         cmocka_unit_test(picture_in_half),
         cmocka_unit_test(other_ops_in_half),
         cmocka_unit_test(streamed_weights_give_the_same_bits),
+        cmocka_unit_test(memory_is_what_was_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
