@@ -123,8 +123,8 @@ int cli_bench(const cli_settings *settings, cli_reporter *r)
             &GEN_BENCH_PARAMS(.kind = kind, .device = settings->device ? settings->device : "auto",
                               .model = settings->model, .num_threads = settings->threads,
                               .width = settings->width, .height = settings->height,
-                              .num_inference_steps = settings->steps, .log = cli_log,
-                              .log_user = r),
+                              .num_inference_steps = settings->steps, .log = cli_log, .log_user = r,
+                              .mem_limit = settings->mem_limit),
             &err);
     if (status) {
         cli_report_error(r, &err);

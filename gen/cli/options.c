@@ -158,7 +158,7 @@ static const cli_option options[] = {
      "keep prompt and settings out of the file"},
     {"threads", 't', CLI_INT, FIELD(threads), CLI_FOR_MAKING | CLI_FOR_DEVICES | CLI_FOR_BENCH,
      false, "N", "default: all CPUs this process may use", 1, 1024},
-    {"mem-limit", 0, CLI_BYTES, FIELD(mem_limit), CLI_FOR_MAKING, false, "SIZE",
+    {"mem-limit", 0, CLI_BYTES, FIELD(mem_limit), CLI_FOR_MAKING | CLI_FOR_BENCH, false, "SIZE",
      "most memory to use, 2G, 900M; default: all free"},
     {"device", 0, CLI_TEXT, FIELD(device), CLI_FOR_MAKING | CLI_FOR_BENCH, false, "NAME",
      "auto (default), cpu or vulkan, vulkan:N or :NAME"},

@@ -100,7 +100,7 @@ static gen_trust_request request_of(gen_context *context, const gen_context_para
                                .folder = folder,
                                .options = {.mem_limit = (size_t)p->mem_limit,
                                            .use_f16 = wants_half(p),
-                                           .cache_dir = folder,
+                                           .cache_dir = context->is_cold ? NULL : folder,
                                            .note = note,
                                            .note_user = context}};
 }

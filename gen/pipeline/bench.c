@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "gen/core/cache_file.h"
 #include "gen/core/threads.h"
@@ -43,12 +44,18 @@ void gen_bench_free(gen_bench *bench)
     gen_free(bench);
 }
 
+static gen_context_params context_params(const gen_bench_params *p, const char *device,
+                                         const char *precision)
+{
+    return GEN_CONTEXT_PARAMS(.num_threads = p->num_threads, .device = device,
+                              .precision = precision, .mem_limit = p->mem_limit, .log = p->log,
+                              .log_user = p->log_user);
+}
+
 static gen_status open_context(gen_context **out, gen_bench *bench, const gen_bench_params *p,
                                const char *device, const char *precision, gen_error *err)
 {
-    const gen_context_params params =
-        GEN_CONTEXT_PARAMS(.num_threads = p->num_threads, .device = device, .precision = precision,
-                           .log = p->log, .log_user = p->log_user);
+    const gen_context_params params = context_params(p, device, precision);
     GEN_TRY(gen_context_new(out, &params, err));
     if (bench)
         snprintf(bench->device, sizeof bench->device, "%s", gen_context_backend(*out));
@@ -57,20 +64,85 @@ static gen_status open_context(gen_context **out, gen_bench *bench, const gen_be
 
 /* ---- a picture ------------------------------------------------------------------------------ */
 
-static gen_generate_params picture_params(const gen_bench_params *p)
+static gen_generate_params picture_params(const gen_bench_params *p, const gen_model *model)
 {
-    return GEN_GENERATE_PARAMS(.prompt = "a red house beside a blue lake at sunset", .seed = 1,
+    const gen_model_info *info = gen_model_get_info(model);
+    return GEN_GENERATE_PARAMS(.prompt = info->takes_prompt
+                                             ? "a red house beside a blue lake at sunset"
+                                             : NULL,
+                               .class_label = info->num_classes ? "0" : NULL, .seed = 1,
                                .width = p->width, .height = p->height,
                                .num_inference_steps = p->num_inference_steps);
 }
 
-static gen_status make_picture(gen_image **out, gen_generate_stats *stats, gen_model *model,
-                               const gen_bench_params *p, gen_error *err)
+/* Keeps what a device is asked for in a step while the plan is there: where weights are streamed it
+ * goes with the last step. */
+typedef struct watch {
+    const gen_model *model;
+    bool stops; /* before the first step */
+#ifdef GEN_HAVE_VULKAN
+    bool has_counts;
+    gen_vulkan_counts counts;
+#endif
+} watch;
+
+static int watch_progress(void *user, const gen_progress *progress)
 {
-    gen_generate_params params = picture_params(p);
+    watch *w = user;
+    if (progress->phase != GEN_PHASE_STEP)
+        return 0;
+#ifdef GEN_HAVE_VULKAN
+    const gen_plan_cache *plans = &w->model->plans;
+    const bool is_cpu = gen_backend_is_cpu(w->model->network.backend);
+    for (int i = 0; i < GEN_MAX_PLANS && !is_cpu && !w->has_counts; i++) {
+        if (!plans->entries[i].plan)
+            continue;
+        w->counts = gen_vulkan_count(plans->entries[i].plan);
+        w->has_counts = true;
+    }
+#endif
+    return w->stops;
+}
+
+static gen_status make_picture(gen_image **out, gen_generate_stats *stats, gen_model *model,
+                               watch *w, const gen_bench_params *p, gen_error *err)
+{
+    gen_generate_params params = picture_params(p, model);
     if (!params.num_inference_steps)
         params.num_inference_steps = 4;
+    w->model = model;
+    params.progress = watch_progress;
+    params.progress_user = w;
     return gen_generate(out, model, &params, stats, err);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Seconds from opening the device to the first step of a picture. */
+static gen_status time_start(double *seconds, const gen_bench_params *p, bool is_cold,
+                             gen_error *err)
+{
+    const gen_context_params params = context_params(p, p->device, NULL);
+    gen_context *context = NULL;
+    gen_model *model = NULL;
+    gen_image *image = NULL;
+    watch w = {.stops = true};
+    const double start = now();
+    gen_status status = gen_context_open(&context, &params, is_cold, err);
+    if (!status)
+        status = gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = p->model), err);
+    if (!status)
+        status = make_picture(&image, NULL, model, &w, p, err);
+    *seconds = now() - start;
+    gen_image_free(image);
+    gen_model_free(model);
+    gen_context_free(context);
+    return status == GEN_ERROR_CANCELLED ? GEN_OK : status;
 }
 
 static gen_status add_seconds(gen_bench *bench, const char *name, const char *shape, double seconds,
@@ -111,14 +183,8 @@ static gen_status add_count(gen_bench *bench, const char *name, int count, gen_e
 }
 
 /* What one run of the network asks of the device. */
-static gen_status add_counts(gen_bench *bench, const gen_plan_cache *plans, gen_error *err)
+static gen_status add_counts(gen_bench *bench, gen_vulkan_counts n, gen_error *err)
 {
-    const gen_plan *plan = NULL;
-    for (int i = 0; i < GEN_MAX_PLANS && !plan; i++)
-        plan = plans->entries[i].plan;
-    if (!plan)
-        return GEN_OK;
-    const gen_vulkan_counts n = gen_vulkan_count(plan);
     GEN_TRY(add_count(bench, "step: nodes", n.nodes, err));
     GEN_TRY(add_count(bench, "step: fused nodes", n.fused, err));
     GEN_TRY(add_count(bench, "step: dispatches", n.dispatches, err));
@@ -130,24 +196,27 @@ static gen_status add_counts(gen_bench *bench, const gen_plan_cache *plans, gen_
 #endif
 
 /* What was found, not planned: memory, and what a step asks of a device. */
-static gen_status add_measured(gen_bench *bench, const gen_model *model, gen_error *err)
+static gen_status add_measured(gen_bench *bench, const gen_model *model, const watch *w,
+                               gen_error *err)
 {
 #ifdef GEN_HAVE_VULKAN
     if (!gen_backend_is_cpu(model->network.backend)) {
         const gen_vulkan_stats s = gen_vulkan_get_stats(model->network.backend);
         GEN_TRY(add_bytes(bench, "peak memory, device", s.peak_bytes, err));
-        GEN_TRY(add_counts(bench, &model->plans, err));
+        if (w->has_counts)
+            GEN_TRY(add_counts(bench, w->counts, err));
     }
 #endif
     (void)model;
+    (void)w;
     return add_bytes(bench, "peak memory, process", peak_of_process(), err);
 }
 
 static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench_params *p,
                              const gen_generate_stats *first, const gen_generate_stats *stats,
-                             gen_error *err)
+                             const watch *w, gen_error *err)
 {
-    gen_generate_params params = picture_params(p);
+    gen_generate_params params = picture_params(p, model);
     gen_estimate estimate;
     char shape[48];
     GEN_TRY(gen_estimate_run(&estimate, model, &params, err));
@@ -163,7 +232,17 @@ static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench
     bench->rows[bench->num_rows - 1].flops_per_second =
         estimate.phases[2].flops / stats->decode_seconds;
     GEN_TRY(add_bytes(bench, "peak memory, planned", estimate.peak_bytes, err));
-    return add_measured(bench, model, err);
+    return add_measured(bench, model, w, err);
+}
+
+/* Both starts; on the CPU there is nothing that is kept from one to the next. */
+static gen_status add_starts(gen_bench *bench, const gen_bench_params *p, gen_error *err)
+{
+    double cold, warm;
+    GEN_TRY(time_start(&cold, p, true, err));
+    GEN_TRY(time_start(&warm, p, false, err));
+    GEN_TRY(add_seconds(bench, "start to first step", "cold: shaders compiled", cold, err));
+    return add_seconds(bench, "start to first step", "warm: shaders kept", warm, err);
 }
 
 static gen_status bench_model(gen_bench *bench, const gen_bench_params *p, gen_error *err)
@@ -172,21 +251,23 @@ static gen_status bench_model(gen_bench *bench, const gen_bench_params *p, gen_e
     gen_model *model = NULL;
     gen_image *image = NULL;
     gen_generate_stats first = {0}, stats = {0};
+    watch w = {0};
     gen_status status = open_context(&context, bench, p, p->device, NULL, err);
     if (!status)
         status = gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = p->model), err);
     if (!status)
-        status = make_picture(&image, &first, model, p, err);
+        status = make_picture(&image, &first, model, &w, p, err);
     gen_image_free(image);
     image = NULL;
     if (!status)
-        status = make_picture(&image, &stats, model, p, err);
+        status = make_picture(&image, &stats, model, &w, p, err);
     if (!status)
-        status = add_phases(bench, model, p, &first, &stats, err);
+        status = add_phases(bench, model, p, &first, &stats, &w, err);
+    const bool has_device = model && !gen_backend_is_cpu(model->network.backend);
     gen_image_free(image);
     gen_model_free(model);
-    gen_context_free(context);
-    return status;
+    gen_context_free(context); /* keeps the shaders */
+    return status || !has_device ? status : add_starts(bench, p, err);
 }
 
 /* ---- the check ------------------------------------------------------------------------------ */
@@ -260,7 +341,7 @@ static gen_status picture_on(gen_image **out, const gen_bench_params *p, const c
     if (!status)
         status = gen_model_open(&model, context, &GEN_MODEL_PARAMS(.path = p->model), err);
     if (!status)
-        status = make_picture(out, NULL, model, p, err);
+        status = make_picture(out, NULL, model, &(watch){0}, p, err);
     gen_model_free(model);
     gen_context_free(context);
     return status;

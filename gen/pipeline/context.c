@@ -63,6 +63,12 @@ uint64_t gen_available_memory(void)
 
 gen_status gen_context_new(gen_context **out, const gen_context_params *params, gen_error *err)
 {
+    return gen_context_open(out, params, false, err);
+}
+
+gen_status gen_context_open(gen_context **out, const gen_context_params *params, bool is_cold,
+                            gen_error *err)
+{
     gen_context_params p = {0};
     if (params)
         memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
@@ -71,6 +77,7 @@ gen_status gen_context_new(gen_context **out, const gen_context_params *params, 
     gen_context *context = gen_calloc(1, sizeof *context);
     if (!context)
         return gen_no_memory(err, "context", sizeof *context);
+    context->is_cold = is_cold;
     context->log = p.log;
     context->log_user = p.log_user;
     context->limit_is_users = p.mem_limit != 0;

@@ -19,12 +19,17 @@ struct gen_context {
     uint64_t mem_limit;  /* bytes, never 0; of a device's own memory where that is used */
     uint64_t host_limit; /* the same of the machine's */
     bool limit_is_users; /* asked for, not found */
+    bool is_cold;        /* without the shaders compiled before */
     gen_log_fn log;
     void *log_user;
 };
 
 void gen_log(const gen_context *context, gen_log_level level, const char *format, ...)
     GEN_PRINTF(3, 4);
+
+/* As gen_context_new(); a cold context finds no shaders compiled before and leaves none. */
+gen_status gen_context_open(gen_context **out, const gen_context_params *params, bool is_cold,
+                            gen_error *err);
 
 /* Opens the backend params->device names into context->backend, and names it.  The limits of the
  * context are set already.  Errors: as gen_context_new(). */
