@@ -58,7 +58,14 @@ static gen_status report(const job *j, gen_phase phase, int step, int num_steps,
 
 static gen_status on_failure(void *self, gen_status status, gen_error *err)
 {
-    return gen_model_retreat(((const job *)self)->model, GEN_WORK_NETWORK, status, err);
+    job *j = self;
+    const gen_network_shape shape = gen_denoise_group_shape(&j->group, j->group.num_conditions);
+    GEN_TRY(gen_model_retreat_network(j->model, &shape, status, err));
+    if (j->model->fewer_weights)
+        j->memory.keeps_weights = false;
+    else /* on the CPU the plan counts again */
+        j->model->plans.max_weights = j->memory.max_weights;
+    return GEN_OK;
 }
 
 /* ---- prompts -------------------------------------------------------------------------------- */
@@ -534,9 +541,14 @@ static void drop_network(gen_model *m)
 static void make_room(job *j)
 {
     gen_model *m = j->model;
-    if (!j->memory.keeps_weights || m->plans.max_weights != j->memory.max_weights)
+    size_t max = j->memory.max_weights;
+    if (m->fewer_weights && (!max || m->fewer_weights < max)) {
+        max = m->fewer_weights;
+        j->memory.keeps_weights = false;
+    }
+    if (!j->memory.keeps_weights || m->plans.max_weights != max)
         drop_network(m);
-    m->plans.max_weights = j->memory.max_weights;
+    m->plans.max_weights = max;
     if (j->memory.keeps_weights)
         return;
     gen_vae_release(m->vae);
@@ -648,8 +660,9 @@ static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_er
     GEN_TRY(report(j, GEN_PHASE_LOAD, 0, 1, err));
     const gen_network_shape shape = gen_denoise_group_shape(&j->group, j->group.num_conditions);
     gen_status status;
-    GEN_WITH_RETREAT(status, m, GEN_WORK_NETWORK,
-                     gen_network_plan(&plan, &m->plans, &m->network, &shape, err), err);
+    do
+        status = gen_network_plan(&plan, &m->plans, &m->network, &shape, err);
+    while (status && !on_failure(j, status, err));
     if (status)
         return status;
     GEN_TRY(prepare_decoder(j, err));

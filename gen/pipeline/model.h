@@ -35,6 +35,7 @@ struct gen_model {
     gen_world *world;  /* what a small model knows, or NULL */
 
     gen_plan_cache plans;
+    size_t fewer_weights; /* what plans may keep since a device refused memory for more; 0: any */
     gen_prompt_states *prompt; /* of prompt_key */
     char *prompt_key;
 };
@@ -50,6 +51,12 @@ typedef enum gen_work {
  * model from its device to the CPU, and says so, where that may help; then GEN_OK, and the call
  * that failed is to be made again.  Else `status` with *err as it was. */
 gen_status gen_model_retreat(gen_model *model, gen_work work, gen_status status, gen_error *err);
+
+/* Where a device refuses memory to the network, whose plan of this shape is being made or run:
+ * fewer of its weights stay there, the others are streamed.  GEN_OK when there are fewer to keep:
+ * the call that failed is to be made again.  Else as gen_model_retreat(). */
+gen_status gen_model_retreat_network(gen_model *model, const gen_network_shape *shape,
+                                     gen_status status, gen_error *err);
 
 /* Makes a call until it succeeds or there is no other way left. */
 #define GEN_WITH_RETREAT(status, model, work, call, err)                                           \

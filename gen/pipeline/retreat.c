@@ -57,6 +57,7 @@ static gen_status reopen_text(gen_model *m, gen_error *err)
 static gen_status move_to_cpu(gen_model *m, gen_error *err)
 {
     GEN_TRY(gen_context_use_cpu(m->context, err));
+    m->fewer_weights = 0;
     gen_plan_cache_clear(&m->plans);
     gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
     m->network.backend = m->context->backend;
@@ -91,6 +92,42 @@ gen_status gen_model_retreat(gen_model *m, gen_work work, gen_status status, gen
         return status;
     }
     gen_log(m->context, GEN_LOG_WARNING, "%s; going on with the CPU", why.message);
+    return GEN_OK;
+}
+
+/* Half of the weights the network has kept so far, or the fewest; false when these were refused. */
+static bool keep_fewer_weights(gen_model *m, const gen_network_shape *shape)
+{
+    gen_error unused;
+    gen_plan *plan;
+    if (gen_network_dry_plan(&plan, &m->network, shape, 0, &unused))
+        return false;
+    const gen_plan_stats s = *gen_plan_get_stats(plan);
+    gen_plan_free(plan);
+    const size_t now =
+        m->plans.max_weights && m->plans.max_weights < s.weights ? m->plans.max_weights : s.weights;
+    if (now <= s.least_weights)
+        return false;
+    m->plans.max_weights = now / 2 > s.least_weights ? now / 2 : s.least_weights;
+    return true;
+}
+
+gen_status gen_model_retreat_network(gen_model *m, const gen_network_shape *shape,
+                                     gen_status status, gen_error *err)
+{
+    if (status != GEN_ERROR_MEMORY || gen_backend_is_cpu(m->network.backend) ||
+        !keep_fewer_weights(m, shape))
+        return gen_model_retreat(m, GEN_WORK_NETWORK, status, err);
+    m->fewer_weights = m->plans.max_weights;
+    gen_plan_cache_clear(&m->plans);
+    gen_weights_drop_prepared(m->network.weights.weights, m->network.backend);
+    if (m->text_class)
+        m->text_class->release(m->text);
+    gen_vae_release(m->vae);
+    if (m->clip_vae)
+        gen_clip_vae_release(m->clip_vae);
+    gen_log(m->context, GEN_LOG_WARNING, "%s; going on with weights read in every step",
+            err->message);
     return GEN_OK;
 }
 

@@ -11,6 +11,7 @@
 #include "gen/pipeline/trust.h"
 #include "tests/api/clip_model.h"
 #include "tests/api/program.h"
+#include "tests/tools/random_tokens.h"
 #include "tests/vulkan/stub.h"
 
 enum { SIDE = 32, BYTES = SIDE * SIDE * 3 };
@@ -452,6 +453,115 @@ static void clips_go_on(void **state)
     close_all();
 }
 
+/* ---- weights that are refused -----------------------------------------------------------------
+ */
+
+enum { DIT_SIDE = 64, DIT_BYTES = DIT_SIDE * DIT_SIDE * 3 };
+
+/* A DiT of some MB and an autoencoder of nearly nothing; returns its path. */
+static const char *make_dit(void)
+{
+    static char path[4096];
+    snprintf(path, sizeof path, "%s", program_path("dit"));
+    program_shell("mkdir '%s'%s", path, "");
+    program_shell("cp -r '%s/../vae_kl' '%s/vae'", model_path, path);
+    program_write("dit/model_index.json", "{\"transformer\": [\"gen\", \"DiT\"],"
+                                          " \"vae\": [\"diffusers\", \"AutoencoderKL\"]}");
+    random_dit(
+        &(random_dit_size){.width = 128, .heads = 4, .depth = 5, .side = 16, .num_classes = 10});
+    assert_int_equal(random_write(program_path("dit/transformer"), 1), 0);
+    return path;
+}
+
+static void make_class(unsigned char *out)
+{
+    const gen_generate_params p =
+        GEN_GENERATE_PARAMS(.class_label = "3", .width = DIT_SIDE, .height = DIT_SIDE,
+                            .num_inference_steps = 2, .seed = 5);
+    gen_image *image = NULL;
+    EXPECT_OK(gen_generate(&image, model, &p, NULL, &err));
+    for (int y = 0; y < DIT_SIDE; y++)
+        memcpy(out + y * DIT_SIDE * 3, image->data + (size_t)y * image->stride, DIT_SIDE * 3);
+    gen_image_free(image);
+}
+
+static size_t room, most; /* for the weights of a plan; the most that one had */
+
+static gen_status compile_in_room(gen_backend *b, gen_plan *plan, gen_error *e)
+{
+    const size_t weights = gen_plan_get_stats(plan)->weights;
+    most = weights > most ? weights : most;
+    if (weights > room)
+        return gen_fail(e, GEN_ERROR_MEMORY, "no room for %zu bytes of weights", weights);
+    return right.compile(b, plan, e);
+}
+
+static void open_with_room(const char *path, size_t bytes)
+{
+    open_with("vulkan:llvmpipe", NULL, path);
+    right = wrong = *context->backend->fns;
+    wrong.compile = compile_in_room;
+    context->backend->fns = &wrong;
+    room = bytes;
+}
+
+static int count_notes(const char *text)
+{
+    int n = 0;
+    for (const char *p = notes; (p = strstr(p, text)); p++)
+        n++;
+    return n;
+}
+
+static void fewer_weights_come_before_the_cpu(void **state)
+{
+    static const char fewer[] = "; going on with weights read in every step\n";
+    static const char cpu[] = "; going on with the CPU\n";
+    static unsigned char whole[DIT_BYTES], got[DIT_BYTES];
+    const char *path = make_dit();
+    (void)state;
+    most = 0;
+    open_with_room(path, SIZE_MAX);
+    make_class(whole);
+    make_class(got);
+    assert_memory_equal(got, whole, DIT_BYTES);
+    assert_string_equal(notes, "");
+    close_all();
+
+    open_with_room(path, most * 4 / 10); /* half is too much, the fewest are not */
+    make_class(got);
+    assert_memory_equal(got, whole, DIT_BYTES);
+    assert_int_equal(count_notes(fewer), 2);
+    assert_int_equal(count_notes(cpu), 0);
+    EXPECT_CONTAINS(gen_context_backend(context), "vulkan: llvmpipe");
+    notes[0] = '\0';
+    make_class(got); /* the next one knows */
+    assert_memory_equal(got, whole, DIT_BYTES);
+    assert_int_equal(count_notes(fewer), 0);
+    close_all();
+
+    open_with_room(path, 64 << 10);
+    make_class(got);
+    expect_similar(got, whole, DIT_BYTES);
+    assert_true(count_notes(fewer) >= 1);
+    assert_int_equal(count_notes(cpu), 1);
+    EXPECT_CONTAINS(gen_context_backend(context), "cpu: ");
+    close_all();
+
+    int num_streamed = 0; /* one allocation is refused, whichever it is */
+    for (int n = 1; n <= 8; n++) {
+        char fault[64];
+        snprintf(fault, sizeof fault, "vkAllocateMemory:%d", n);
+        open_with("vulkan:llvmpipe", NULL, path);
+        stub_set("", fault, 0, 0);
+        make_class(got);
+        expect_similar(got, whole, DIT_BYTES);
+        num_streamed += count_notes(fewer) == 1 && count_notes(cpu) == 0;
+        close_all();
+    }
+    assert_true(num_streamed > 0);
+}
+
 static bool supports_no_attention(gen_backend *b, const gen_node *node)
 {
     return node->op != GEN_OP_ATTENTION && right.supports(b, node);
@@ -564,6 +674,36 @@ static void a_batch_outlives_one_loss(void **state)
     assert_string_equal(program_files(""), "c-1.png c-1.png.lost c-3.png cache ");
 }
 
+/* Where weights are streamed the plan goes with the last step; what a step takes is told still. */
+static void bench_tells_of_streamed_steps(void **state)
+{
+    static const char line[] = "bench model -m dit -W 64 -H 64 --steps 2 --device vulkan:llvmpipe";
+    char least[64], whole[512];
+    (void)state;
+    make_dit();
+    assert_int_equal(run_program(line, ""), 0);
+    EXPECT_CONTAINS(program_out, "\nstep: dispatches  ");
+    EXPECT_CONTAINS(program_out, "\nstart to first step      cold: shaders compiled  ");
+    EXPECT_CONTAINS(program_out, "\nstart to first step      warm: shaders kept  ");
+    assert_null(strstr(program_out, "step: stages"));
+
+    assert_int_equal(run_program("-m dit --class 3 -W 64 -H 64 --device vulkan:llvmpipe --dry-run "
+                                 "--mem-limit 1M",
+                                 ""),
+                     5);
+    const char *hint = strstr(program_errors, "--mem-limit ");
+    assert_non_null(hint);
+    snprintf(least, sizeof least, "%.*s", (int)strcspn(hint, "\n"), hint);
+    snprintf(whole, sizeof whole, "%s %s", line, least);
+    assert_int_equal(run_program(whole, ""), 0);
+    EXPECT_CONTAINS(program_out, "\nstep: dispatches  ");
+    EXPECT_CONTAINS(program_out, "\nstep: stages  ");
+    snprintf(whole, sizeof whole,
+             "-m dit --class 3 -W 64 -H 64 --device vulkan:llvmpipe --dry-run %s", least);
+    assert_int_equal(run_program(whole, ""), 0);
+    EXPECT_CONTAINS(program_out, " of weights anew in every run, through slots of ");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +721,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(overflows_are_found, start, program_tear_down),
         cmocka_unit_test_setup_teardown(clips_go_on, start, program_tear_down),
         cmocka_unit_test_setup_teardown(auto_goes_where_the_kernels_are, start, program_tear_down),
+        cmocka_unit_test_setup_teardown(fewer_weights_come_before_the_cpu, start,
+                                        program_tear_down),
+        cmocka_unit_test_setup_teardown(bench_tells_of_streamed_steps, start, program_tear_down),
         cmocka_unit_test_setup_teardown(one_line_and_no_file, start, program_tear_down),
         cmocka_unit_test_setup_teardown(work_that_never_ends, start, program_tear_down),
         cmocka_unit_test_setup_teardown(a_batch_outlives_one_loss, start, program_tear_down),
