@@ -10,7 +10,7 @@
 
 #include "gen/core/cache_file.h"
 #include "gen/core/threads.h"
-#include "gen/pipeline/model.h"
+#include "gen/pipeline/generate.h"
 #include "gen/pipeline/self_check.h"
 #ifdef GEN_HAVE_VULKAN
 #include "gen/pipeline/trust.h"
@@ -217,9 +217,9 @@ static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench
                              const watch *w, gen_error *err)
 {
     gen_generate_params params = picture_params(p, model);
-    gen_estimate estimate;
+    gen_memory_plan plan;
     char shape[48];
-    GEN_TRY(gen_estimate_run(&estimate, model, &params, err));
+    GEN_TRY(gen_plan_picture(&plan, model, &params, err));
     GEN_TRY(gen_resolve(&params, model, err));
     snprintf(shape, sizeof shape, "%dx%d", params.width, params.height);
     GEN_TRY(add_seconds(bench, "prepare, first picture", shape, first->load_seconds, err));
@@ -227,11 +227,11 @@ static gen_status add_phases(gen_bench *bench, gen_model *model, const gen_bench
     GEN_TRY(add_seconds(bench, "step", shape, stats->step_seconds, err));
     gen_bench_row *step = &bench->rows[bench->num_rows - 1];
     step->flops_per_second =
-        estimate.phases[1].flops / params.num_inference_steps / stats->step_seconds;
+        plan.estimate.phases[1].flops / params.num_inference_steps / stats->step_seconds;
     GEN_TRY(add_seconds(bench, "decode", shape, stats->decode_seconds, err));
     bench->rows[bench->num_rows - 1].flops_per_second =
-        estimate.phases[2].flops / stats->decode_seconds;
-    GEN_TRY(add_bytes(bench, "peak memory, planned", estimate.peak_bytes, err));
+        plan.estimate.phases[2].flops / stats->decode_seconds;
+    GEN_TRY(add_bytes(bench, "peak memory, planned", plan.estimate.peak_bytes, err));
     return add_measured(bench, model, w, err);
 }
 

@@ -393,21 +393,27 @@ gen_status gen_plan_memory(gen_memory_plan *out, gen_model *m, const gen_samplin
     return too_large(&out->estimate, p, err);
 }
 
+gen_status gen_plan_picture(gen_memory_plan *out, gen_model *m, const gen_generate_params *params,
+                            gen_error *err)
+{
+    gen_generate_params p = {0};
+    gen_sampling sampling;
+    int64_t num_tokens = 0;
+    memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
+    GEN_TRY(gen_sampling_resolve(&sampling, &p, m, err));
+    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &p, &sampling, err));
+    return gen_plan_memory(out, m, &sampling, &p, num_tokens, err);
+}
+
 gen_status gen_estimate_run(gen_estimate *out, gen_model *m, const gen_generate_params *params,
                             gen_error *err)
 {
     gen_error unused;
     if (!err)
         err = &unused;
-    gen_generate_params p = {0};
-    gen_sampling sampling;
     gen_memory_plan plan;
     speeds speed = {INFINITY, INFINITY}; /* stay so where not even the test fits into the limit */
-    int64_t num_tokens = 0;
-    memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
-    GEN_TRY(gen_sampling_resolve(&sampling, &p, m, err));
-    GEN_TRY(gen_model_count_tokens(&num_tokens, m, &p, &sampling, err));
-    GEN_TRY(gen_plan_memory(&plan, m, &sampling, &p, num_tokens, err));
+    GEN_TRY(gen_plan_picture(&plan, m, params, err));
     const gen_status status = measure_speeds(&speed, m->context->backend, err);
     if (status && status != GEN_ERROR_MEMORY)
         return status;

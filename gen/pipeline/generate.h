@@ -87,5 +87,8 @@ typedef struct gen_memory_plan {
 /* num_tokens of the text states, 0 without text.  Errors: MEMORY when it cannot fit; MODEL. */
 gen_status gen_plan_memory(gen_memory_plan *out, gen_model *model, const gen_sampling *sampling,
                            const gen_generate_params *params, int64_t num_tokens, gen_error *err);
+/* The same for parameters as they come: what gen_estimate_run() tells, but for the seconds. */
+gen_status gen_plan_picture(gen_memory_plan *out, gen_model *model,
+                            const gen_generate_params *params, gen_error *err);
 
 #endif

@@ -137,6 +137,8 @@ static void weights_are_streamed(void **state)
         snprintf(line, sizeof line, "%d.png", limits[i]);
         assert_true(same_picture("all.png", line));
     }
+    program_expect(0, DIT "--mem-limit 60M --dry-run");
+    EXPECT_CONTAINS(program_out, " of weights anew in every run, through slots of ");
 
     /* Too little: one line names what is enough, and it is. */
     program_expect(5, DIT "--mem-limit 20M -o no.png");

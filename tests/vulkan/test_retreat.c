@@ -698,10 +698,6 @@ static void bench_tells_of_streamed_steps(void **state)
     assert_int_equal(run_program(whole, ""), 0);
     EXPECT_CONTAINS(program_out, "\nstep: dispatches  ");
     EXPECT_CONTAINS(program_out, "\nstep: stages  ");
-    snprintf(whole, sizeof whole,
-             "-m dit --class 3 -W 64 -H 64 --device vulkan:llvmpipe --dry-run %s", least);
-    assert_int_equal(run_program(whole, ""), 0);
-    EXPECT_CONTAINS(program_out, " of weights anew in every run, through slots of ");
 }
 
 int main(int argc, char **argv)
