@@ -199,7 +199,7 @@ def train(o):
         save_atomic(dict(model=model.state_dict(), optimisers=[opt.state_dict() for opt in opts], step=step, core_s=log.core_s()), path)
     while step < o.steps:
         wait_while(o.pause_file)
-        few = o.batch // 6 if len(soft.index) else 0
+        few = o.batch // 3 if len(soft.index) else 0
         (i, a), (j, b) = sharp.draw(r, o.batch - few), soft.draw(r, few) if few else ((), [])
         pixels, want = worn(half(np.stack(a + b))), targets([*i, *j])
         if r.random() < .5:
@@ -266,11 +266,11 @@ def judge(o):
 
 def held(o):
     """The checker's own figures, on renders and on decoded pictures; which subjects can be seen is decided by visible.py."""
+    sees = functools.cache(lambda i: visible.kinds(world.scene_at(i)))
     for kind in ('halves', 'decoded'):
         parts = [(s, a) for s, a in shards(o.state, kind) if s >= world.HELD_OUT]
         index = [i for s, a in parts for i in range(s, s + len(a))]
-        seen = {i: visible.kinds(world.scene_at(i)) for i in index}
-        right = accuracy(load(o.state), np.concatenate([a for _, a in parts]), index, seen)
+        right = accuracy(load(o.state), np.concatenate([a for _, a in parts]), index, {i: sees(i) for i in index})
         out = right['subject'][1] - right['visible'][1]
         print('%s: %d of %d subjects cannot be seen (%.2f %%)' % (kind, out, right['subject'][1], 100 * out / right['subject'][1]))
         report(right, len(index))
