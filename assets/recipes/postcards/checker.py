@@ -306,7 +306,7 @@ def main():
     a.add_argument('what', choices=['train', 'held', 'judge', 'classes', 'ceiling'])
     a.add_argument('state')
     a.add_argument('folder', nargs='?')
-    a.add_argument('--steps', type=int, default=5500)
+    a.add_argument('--steps', type=int, default=4300)
     a.add_argument('--batch', type=int, default=48)
     a.add_argument('--pause-file')
     o = a.parse_args()
