@@ -148,7 +148,7 @@ gen_status gen_clip_decode(gen_model *m, const float *latents, int64_t f, int64_
                               .name = name_tiles,
                               .planned = tile,
                               .whole = h > w ? h : w,
-                              .narrowest = 16};
+                              .narrowest = GEN_NARROWEST_TILE};
     gen_status status = z ? gen_image_new(&d.image, (int)w * factor, (int)h * factor, 3, err)
                           : gen_no_memory(err, "latents", count * sizeof *z);
     if (!status) {

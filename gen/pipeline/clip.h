@@ -15,6 +15,8 @@ typedef struct gen_clip_frames {
 gen_status gen_clip_encode(gen_model *model, const gen_clip_frames *frames, int64_t tile,
                            float *latents, gen_error *err);
 
+enum { GEN_NARROWEST_TILE = 16 }; /* latents, where a device refuses memory */
+
 /* Latents [f,h,w,C] to frames, in order.  Errors: of the receiver; of gen_clip_vae_decode(). */
 gen_status gen_clip_decode(gen_model *model, const float *latents, int64_t f, int64_t h, int64_t w,
                            int64_t tile, gen_frame_fn receive, void *user, gen_error *err);

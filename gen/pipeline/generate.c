@@ -617,22 +617,42 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     return GEN_OK;
 }
 
+/* After the device refused memory for the decoder as it was planned: in pieces half as large. false
+ * where they would be too small. */
+static bool halve_decoder(job *j, const gen_error *why)
+{
+    gen_model *m = j->model;
+    const gen_sampling *s = &j->sampling;
+    int64_t *piece = s->num_frames ? &j->memory.clip_tile : &j->memory.band_rows;
+    const int64_t side = s->height > s->width ? s->height : s->width;
+    const int64_t whole = *piece ? *piece : s->num_frames ? side : j->params.height;
+    if (whole / 2 < (s->num_frames ? GEN_NARROWEST_TILE : NARROWEST_BAND))
+        return false;
+    *piece = whole / 2;
+    gen_vae_release(m->vae);
+    if (m->clip_vae)
+        gen_clip_vae_release(m->clip_vae);
+    const char *format =
+        s->num_frames ? "%s; decoding in tiles of %d latents" : "%s; decoding in bands of %d rows";
+    gen_log(m->context, GEN_LOG_WARNING, format, why->message, (int)*piece);
+    return true;
+}
+
 static gen_status prepare_decoder_once(job *j, gen_error *err)
 {
     const gen_sampling *s = &j->sampling;
     gen_model *m = j->model;
-    if (!m->network.backend->fns->reserve || !j->memory.keeps_weights || j->memory.band_rows)
+    gen_status status;
+    if (!m->network.backend->fns->reserve || !j->memory.keeps_weights)
         return GEN_OK;
-    if (s->num_frames)
-        return gen_clip_vae_prepare_decode(m->clip_vae, s->num_frames, s->height, s->width,
-                                           j->memory.clip_tile, err);
-    const gen_status status = gen_vae_prepare_decode(m->vae, s->height, s->width, err);
-    if (status != GEN_ERROR_MEMORY || j->params.height < 2 * NARROWEST_BAND)
-        return status;
-    gen_log(m->context, GEN_LOG_WARNING, "%s; the picture will be decoded in bands", err->message);
-    gen_vae_release(m->vae);
-    j->memory.band_rows = j->params.height / 2;
-    return GEN_OK;
+    do
+        status = j->memory.band_rows ? GEN_OK
+                 : s->num_frames
+                     ? gen_clip_vae_prepare_decode(m->clip_vae, s->num_frames, s->height, s->width,
+                                                   j->memory.clip_tile, err)
+                     : gen_vae_prepare_decode(m->vae, s->height, s->width, err);
+    while (status == GEN_ERROR_MEMORY && halve_decoder(j, err));
+    return status;
 }
 
 /* On a device of its own memory the decoder's weights are there before the first step, so that it

@@ -191,6 +191,53 @@ static void no_memory_is_taken_after_the_first_step(void **state)
     close_all();
 }
 
+static int refused; /* the allocation, counted from the loading of the network */
+
+static int refuse_one(void *user, const gen_progress *p)
+{
+    char fail[32];
+    (void)user;
+    snprintf(fail, sizeof fail, "vkAllocateMemory:%d", refused);
+    if (p->phase == GEN_PHASE_LOAD)
+        stub_set("", fail, 0, 0);
+    return 0;
+}
+
+/* A picture that may be decoded in bands. */
+static void make_tall(gen_image **out)
+{
+    const gen_generate_params p =
+        GEN_GENERATE_PARAMS(.prompt = "a cat", .width = SIDE, .height = 256,
+                            .num_inference_steps = 1, .seed = 5, .progress = refuse_one);
+    EXPECT_OK(gen_generate(out, model, &p, NULL, &err));
+}
+
+/* Refused the decoder's memory ahead, the device has less to hold. */
+static void the_decoder_is_cut_before_the_first_step(void **state)
+{
+    gen_image *wanted, *got = NULL;
+    (void)state;
+    open_all("cpu");
+    make_tall(&wanted);
+    close_all();
+    notes[0] = '\0';
+    for (refused = 1; refused < 20 && !strstr(notes, "decoding in bands of 128 rows\n"); refused++) {
+        gen_image_free(got);
+        open_all("vulkan:llvmpipe");
+        make_tall(&got);
+        close_all();
+    }
+    assert_true(refused > 2 && refused < 20);
+    assert_null(strstr(notes, "with the CPU"));
+    for (int y = 0; y < wanted->height; y++)
+        for (int x = 0; x < 3 * wanted->width; x++)
+            EXPECT_BETWEEN(got->data[(size_t)y * got->stride + (size_t)x] -
+                               wanted->data[(size_t)y * wanted->stride + (size_t)x],
+                           -2, 2);
+    gen_image_free(got);
+    gen_image_free(wanted);
+}
+
 static void a_named_device_that_is_lost_is_an_error(void **state)
 {
     unsigned char got[BYTES];
@@ -707,6 +754,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_fails, start, program_tear_down),
         cmocka_unit_test_setup_teardown(no_memory_is_taken_after_the_first_step, start,
+                                        program_tear_down),
+        cmocka_unit_test_setup_teardown(the_decoder_is_cut_before_the_first_step, start,
                                         program_tear_down),
         cmocka_unit_test_setup_teardown(auto_outlives_its_device, start, program_tear_down),
         cmocka_unit_test_setup_teardown(losses_are_remembered, start, program_tear_down),
