@@ -221,7 +221,8 @@ static void the_decoder_is_cut_before_the_first_step(void **state)
     make_tall(&wanted);
     close_all();
     notes[0] = '\0';
-    for (refused = 1; refused < 20 && !strstr(notes, "decoding in bands of 128 rows\n"); refused++) {
+    for (refused = 1; refused < 20 && !strstr(notes, "decoding in bands of 128 rows\n");
+         refused++) {
         gen_image_free(got);
         open_all("vulkan:llvmpipe");
         make_tall(&got);
