@@ -120,7 +120,7 @@ static void release_decoder(void *self)
     gen_clip_vae_release(((const decoding *)self)->model->clip_vae);
 }
 
-static void name_tiles(char *out, size_t size, int64_t side)
+void gen_clip_name_tiles(char *out, size_t size, int64_t side)
 {
     snprintf(out, size, "tiles of %d latents", (int)side);
 }
@@ -145,7 +145,7 @@ gen_status gen_clip_decode(gen_model *m, const float *latents, int64_t f, int64_
                               .call = decode_frames,
                               .may_try_again = may_try_again,
                               .release = release_decoder,
-                              .name = name_tiles,
+                              .name = gen_clip_name_tiles,
                               .planned = tile,
                               .whole = h > w ? h : w,
                               .narrowest = GEN_NARROWEST_TILE};

@@ -16,6 +16,8 @@ gen_status gen_clip_encode(gen_model *model, const gen_clip_frames *frames, int6
                            float *latents, gen_error *err);
 
 enum { GEN_NARROWEST_TILE = 16 }; /* latents, where a device refuses memory */
+/* "tiles of 16 latents" */
+void gen_clip_name_tiles(char *out, size_t size, int64_t side);
 
 /* Latents [f,h,w,C] to frames, in order.  Errors: of the receiver; of gen_clip_vae_decode(). */
 gen_status gen_clip_decode(gen_model *model, const float *latents, int64_t f, int64_t h, int64_t w,

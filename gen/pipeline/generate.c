@@ -617,51 +617,49 @@ static gen_status encode_prompt(job *j, const gen_prompt_states **prompt, gen_er
     return GEN_OK;
 }
 
-/* After the device refused memory for the decoder as it was planned: in pieces half as large. false
- * where they would be too small. */
-static bool halve_decoder(job *j, const gen_error *why)
+static gen_status prepare_pieces(void *self, int64_t size, gen_error *err)
 {
-    gen_model *m = j->model;
+    job *j = self;
     const gen_sampling *s = &j->sampling;
-    int64_t *piece = s->num_frames ? &j->memory.clip_tile : &j->memory.band_rows;
-    const int64_t side = s->height > s->width ? s->height : s->width;
-    const int64_t whole = *piece ? *piece : s->num_frames ? side : j->params.height;
-    if (whole / 2 < (s->num_frames ? GEN_NARROWEST_TILE : NARROWEST_BAND))
-        return false;
-    *piece = whole / 2;
+    gen_model *m = j->model;
+    *(s->num_frames ? &j->memory.clip_tile : &j->memory.band_rows) = size;
+    if (!m->network.backend->fns->reserve)
+        return GEN_OK;
+    if (s->num_frames)
+        return gen_clip_vae_prepare_decode(m->clip_vae, s->num_frames, s->height, s->width, size,
+                                           err);
+    return size ? GEN_OK : gen_vae_prepare_decode(m->vae, s->height, s->width, err);
+}
+
+static void release_prepared(void *self)
+{
+    const gen_model *m = ((const job *)self)->model;
     gen_vae_release(m->vae);
     if (m->clip_vae)
         gen_clip_vae_release(m->clip_vae);
-    const char *format =
-        s->num_frames ? "%s; decoding in tiles of %d latents" : "%s; decoding in bands of %d rows";
-    gen_log(m->context, GEN_LOG_WARNING, format, why->message, (int)*piece);
-    return true;
-}
-
-static gen_status prepare_decoder_once(job *j, gen_error *err)
-{
-    const gen_sampling *s = &j->sampling;
-    gen_model *m = j->model;
-    gen_status status;
-    if (!m->network.backend->fns->reserve || !j->memory.keeps_weights)
-        return GEN_OK;
-    do
-        status = j->memory.band_rows ? GEN_OK
-                 : s->num_frames
-                     ? gen_clip_vae_prepare_decode(m->clip_vae, s->num_frames, s->height, s->width,
-                                                   j->memory.clip_tile, err)
-                     : gen_vae_prepare_decode(m->vae, s->height, s->width, err);
-    while (status == GEN_ERROR_MEMORY && halve_decoder(j, err));
-    return status;
 }
 
 /* On a device of its own memory the decoder's weights are there before the first step, so that it
  * cannot refuse them after the last; where the plan keeps all weights. */
 static gen_status prepare_decoder(job *j, gen_error *err)
 {
-    gen_status status;
-    GEN_WITH_RETREAT(status, j->model, GEN_WORK_OTHER, prepare_decoder_once(j, err), err);
-    return status;
+    const gen_sampling *s = &j->sampling;
+    gen_pieces pieces = {.self = j,
+                         .call = prepare_pieces,
+                         .release = release_prepared,
+                         .name = name_bands,
+                         .planned = j->memory.band_rows,
+                         .whole = j->params.height,
+                         .narrowest = NARROWEST_BAND};
+    if (s->num_frames) {
+        pieces.name = gen_clip_name_tiles;
+        pieces.planned = j->memory.clip_tile;
+        pieces.whole = s->height > s->width ? s->height : s->width;
+        pieces.narrowest = GEN_NARROWEST_TILE;
+    }
+    if (!j->model->network.backend->fns->reserve || !j->memory.keeps_weights)
+        return GEN_OK;
+    return gen_model_retreat_in_pieces(j->model, &pieces, err);
 }
 
 static gen_status run(job *j, gen_image **out, gen_generate_stats *stats, gen_error *err)
